@@ -1,0 +1,69 @@
+"""Ask Reka's multimodal models about pictures (unofficial).
+
+>>> from reka_cli import Client
+>>> answer = Client(provider="sandbox").ask("What can you see?", images=["docs/images/cat.jpeg"])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reka_cli.answer import Answer
+    from reka_cli.client import Client
+    from reka_cli.errors import (
+        BadInput,
+        DeadlineExceeded,
+        IncompleteAnswer,
+        NetworkError,
+        NotLoggedIn,
+        RateLimited,
+        Refused,
+        RekaError,
+        ServiceError,
+        UsageError,
+    )
+    from reka_cli.messages import Image
+    from reka_cli.providers.sandbox import Sandbox
+    from reka_cli.providers.web import Reka
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "BadInput",
+    "Client",
+    "DeadlineExceeded",
+    "Image",
+    "IncompleteAnswer",
+    "NetworkError",
+    "NotLoggedIn",
+    "RateLimited",
+    "Refused",
+    "Reka",
+    "RekaError",
+    "Sandbox",
+    "ServiceError",
+    "UsageError",
+    "__version__",
+]
+
+_ROOMS = {
+    "Answer": "answer",
+    "Client": "client",
+    "Image": "messages",
+    "Reka": "providers.web",
+    "Sandbox": "providers.sandbox",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: `import reka_cli` alone costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,3 @@
+from reka_cli.cli import entry
+
+entry()

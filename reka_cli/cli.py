@@ -1,0 +1,98 @@
+"""Puts the commands together; the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from reka_cli import __version__
+from reka_cli.commands.ask import ask
+from reka_cli.commands.sandbox import sandbox
+from reka_cli.errors import RekaError, UsageError
+from reka_cli.terminal import OutputClosed, Terminal, report, say
+
+# Without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file.
+app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+app.command()(ask)
+app.command()(sandbox)
+
+
+class Terminated(BaseException):
+    """SIGTERM came: unwind, so that sockets and files are closed, then end."""
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        ended = app(list(arguments), prog_name="reka-cli", standalone_mode=False)
+        return ended if isinstance(ended, int) else 0
+    except RekaError as error:
+        _trace(arguments)
+        report(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage(error)
+    except OutputClosed:
+        return _end_quietly(141)
+    except KeyboardInterrupt:
+        return 130
+    except Terminated:
+        return 143
+    except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
+        _trace(arguments)
+        report(RekaError(f"a bug of reka-cli: {type(error).__name__}: {error}", hint="--debug shows where it happened"))
+        return RekaError.exit_code
+
+
+def _usage(error: typer.TyperException) -> int:
+    format_message = getattr(error, "format_message", None)
+    message = " ".join(str(format_message() if format_message else error).split())
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "reka-cli"
+    report(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help"))
+    return UsageError.exit_code
+
+
+def _trace(arguments: Sequence[str]) -> None:
+    if "--debug" in arguments:
+        import traceback
+
+        for line in traceback.format_exc().splitlines():
+            say(line)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def _end_quietly(code: int) -> int:
+    """Keep the interpreter from complaining, on its way out, that nobody reads stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
+    """Ask Reka's multimodal models about pictures from a terminal, a pipeline or a cron job.
+
+    Unofficial, and not reka-ai/reka-cli.
+    """
+    if version:
+        Terminal().write(f"reka-cli {__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise UsageError("there is no command", hint="reka-cli --help")

@@ -1,0 +1,98 @@
+"""`reka-cli ask`: one question, one answer, streamed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from contextlib import closing
+from typing import Annotated
+
+from typer import Argument, Option
+
+from reka_cli import images as pictures
+from reka_cli.answer import Answer
+from reka_cli.client import Client
+from reka_cli.deadline import Deadline
+from reka_cli.errors import UsageError
+from reka_cli.messages import Options
+from reka_cli.render import NAMES, renderer
+from reka_cli.terminal import Terminal, piped_text, say
+
+_EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
+
+
+def ask(
+    prompt: Annotated[str | None, Argument(help="The question; - is standard input.")] = None,
+    files: Annotated[list[str] | None, Argument(help="Pictures.", metavar="[FILE]...")] = None,
+    image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help="A picture; repeatable.")] = None,
+    model: Annotated[str | None, Option("-m", "--model", help="The model to ask.")] = None,
+    system: Annotated[str | None, Option("-s", "--system", help="What the model is told before the question.")] = None,
+    provider: Annotated[str | None, Option("--provider", help="The way to a model: auto, web, sandbox.")] = None,
+    max_tokens: Annotated[int | None, Option("--max-tokens", help="The longest answer, in tokens.", min=1)] = None,
+    temperature: Annotated[float | None, Option("--temperature", help="How much chance is in it.", min=0.0)] = None,
+    seed: Annotated[int | None, Option("--seed", help="The same seed asks for the same answer.")] = None,
+    format_: Annotated[str, Option("-f", "--format", help="How to print it.", metavar="|".join(NAMES))] = "auto",
+    timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
+    idle_timeout: Annotated[float, Option("--idle-timeout", help="For silence in the answer.", metavar="S")] = 60.0,
+    retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
+    allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
+    no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Model, tokens and seconds on stderr.")] = False,
+    debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
+) -> None:
+    """Ask one question, about pictures or without, and print the answer as it comes.
+
+    Exit codes: 0 the answer is whole, 2 usage, 3 not logged in, 4 refused, 5 bad input, 6 rate limited, 7 service
+    error, 8 timeout, 9 network, 10 the answer is incomplete, 70 internal.
+    """
+    started = time.monotonic()
+    terminal = Terminal(quiet=quiet, verbose=verbose)
+    deadline = Deadline.after(timeout)
+    render = renderer(format_)
+    client = Client(
+        provider,
+        model=model,
+        idle_timeout_s=idle_timeout,
+        retries=retries,
+        allow_partial=allow_partial,
+        log=say if debug else None,
+    )
+    sources = [*(image or []), *(files or [])]
+    _refuse_picture_as_prompt(prompt)
+    loaded = pictures.load_all(sources)
+    question = _question(prompt, bool(sources), terminal, None if no_stdin else deadline)
+    options = Options(max_tokens, temperature, seed)
+    with closing(client.ask(question, loaded, system=system, options=options, deadline=deadline)) as answer:
+        render(answer, terminal)
+        terminal.detail(_summary(answer, time.monotonic() - started))
+
+
+def _refuse_picture_as_prompt(prompt: str | None) -> None:
+    if prompt and pictures.looks_like_one(prompt):
+        raise UsageError(
+            f"{prompt} is a picture, not a question",
+            hint=f'reka-cli ask -i {shlex.quote(prompt)} "What can you see?"',
+        )
+
+
+def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_until: Deadline | None) -> str:
+    """Put the question together; standard input is part of it only if it is needed.
+
+    With a prompt and a picture it is not touched, so that a `while read` loop keeps its lines.
+    """
+    if prompt == "-" and stdin_until is None:
+        raise UsageError("- reads standard input, which --no-stdin forbids")
+    needed = prompt in (None, "-") or not has_pictures
+    piped = piped_text(terminal, stdin_until) if needed and stdin_until else ""
+    own = prompt if prompt and prompt != "-" else ""
+    question = "\n\n".join(part for part in (own.strip(), piped) if part)
+    if not question:
+        raise UsageError("there is no question", hint=_EXAMPLE)
+    return question
+
+
+def _summary(answer: Answer, total_s: float) -> str:
+    usage = answer.usage
+    tokens = f", {usage.input_tokens} tokens in, {usage.output_tokens} out" if usage else ""
+    return f"{answer.provider}, {answer.model}{tokens}, {total_s:.1f} s"

@@ -1,0 +1,43 @@
+"""`reka-cli sandbox`: the stand-in as a server of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reka_cli.errors import UsageError
+from reka_cli.terminal import Terminal, say
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    faults: Annotated[bool, typer.Option("--faults", help="List the model names that misbehave, and end.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line on stderr for each request.")] = False,
+) -> None:
+    """Run a stand-in for Reka on loopback, to try scripts without an account, until Ctrl-C."""
+    terminal = Terminal(verbose=verbose)
+    if faults:
+        from reka_cli.sandbox.faults import FAULTS, PREFIX
+
+        width = max(map(len, FAULTS)) + len(PREFIX)
+        terminal.write("".join(f"{PREFIX + name:{width}}  {fault.does}\n" for name, fault in FAULTS.items()))
+        return
+    from reka_cli.sandbox.server import Received, Server
+
+    def show(came: Received) -> None:
+        terminal.detail(f"{came.method} {came.path}, {len(came.body)} bytes")
+
+    try:
+        server = Server(port, on_request=show)
+    except OSError as error:
+        raise UsageError(f"cannot listen on port {port}: {(error.strerror or '').lower()}", hint="--port 0") from error
+    with server:
+        terminal.write(
+            f"# The sandbox of reka-cli, a stand-in for Reka, answers at {server.url} until Ctrl-C.\n"
+            "# In another terminal:\n"
+            f"export REKA_WEB_BASE={server.url}\n"
+            f"export REKA_TOKEN={server.token}\n"
+        )
+        say("# reka-cli sandbox --faults lists the models that misbehave")
+        server.stopping.wait()

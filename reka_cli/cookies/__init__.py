@@ -1,0 +1,1 @@
+"""The session of one site, from where users have it."""

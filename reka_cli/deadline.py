@@ -1,0 +1,49 @@
+"""Until when: one moment that bounds standard input, waits and requests alike."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from reka_cli.errors import DeadlineExceeded, UsageError
+
+LONGEST_S = 7 * 86_400.0  # sockets take no arbitrarily large timeout
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment of the monotonic clock, and the seconds it was set to."""
+
+    total_s: float
+    ends_at: float
+
+    @classmethod
+    def after(cls, total_s: float) -> Deadline:
+        """Set a deadline `total_s` seconds from now; raise UsageError unless that is more than nothing."""
+        if not 0 < total_s <= LONGEST_S:
+            raise UsageError(f"a timeout must be more than 0 and at most {LONGEST_S:.0f} seconds, not {total_s:g}")
+        return cls(total_s, time.monotonic() + total_s)
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.ends_at
+
+    def remaining_s(self) -> float:
+        """Give the seconds left; raise DeadlineExceeded when there are none."""
+        left_s = self.ends_at - time.monotonic()
+        if left_s <= 0:
+            raise self.error()
+        return left_s
+
+    def error(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"no whole answer within {self.total_s:g} s", hint="--timeout SECONDS allows more time")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how often: `idle_s` is silence once the answer has begun, `retries` come after the first attempt."""
+
+    deadline: Deadline
+    idle_s: float = 60.0
+    connect_s: float = 10.0
+    retries: int = 2

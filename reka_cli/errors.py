@@ -1,0 +1,82 @@
+"""The tree of errors: each class carries its exit code and its word for scripts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RekaError(Exception):
+    """Say what happened; `hint` is a cure that can be typed, `retry_after_s` what the service asked to wait."""
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, hint: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+        self.partial_chars = 0  # how much of the answer had been passed on
+
+
+class UsageError(RekaError):
+    """The command line, the environment or an argument of the library cannot be meant so."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NotLoggedIn(RekaError):
+    """There are no credentials, or the service no longer takes them."""
+
+    code = "not_logged_in"
+    exit_code = 3
+
+
+class Refused(RekaError):
+    """The service does not want this client: 403, a challenge page, a redirect where an answer was due."""
+
+    code = "refused"
+    exit_code = 4
+
+
+class BadInput(RekaError):
+    """A file or a question cannot be sent as it is, or the service says so."""
+
+    code = "bad_input"
+    exit_code = 5
+
+
+class RateLimited(RekaError):
+    """Too many questions, or no credit left."""
+
+    code = "rate_limited"
+    exit_code = 6
+
+
+class ServiceError(RekaError):
+    """The service failed, or answered what cannot be read."""
+
+    code = "service_error"
+    exit_code = 7
+
+
+class DeadlineExceeded(RekaError):
+    """A deadline passed: total, idle or connecting."""
+
+    code = "timeout"
+    exit_code = 8
+
+
+class NetworkError(RekaError):
+    """No answer began: name lookup, refused, reset, TLS, proxy."""
+
+    code = "network"
+    exit_code = 9
+
+
+class IncompleteAnswer(RekaError):
+    """An answer began and is not whole, or is empty."""
+
+    code = "incomplete"
+    exit_code = 10

@@ -1,0 +1,51 @@
+"""What of a foreign text may reach a terminal: no control characters, no escape sequences, not even cut in two.
+
+Source: ECMA-48 (5th edition, 1991) 5.3 to 5.6; xterm's ctlseqs for OSC ended by BEL.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A string sequence (OSC, DCS, SOS, PM, APC) nobody ends would swallow the rest of an answer: past this, or at the
+# end of its line, it is taken for text again.
+LONGEST_STRING = 4096
+
+# its body has no introducer of another one, so that a run of them is not searched again from each
+_STRING_BEGIN = rf"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\n\x90\x98\x9c-\x9f]{{0,{LONGEST_STRING}}}"
+_CONTROL_BEGIN = r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}"
+_ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
+_UNWANTED = re.compile(
+    rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+_UNFINISHED = re.compile(rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z")
+
+
+def clean(text: str) -> str:
+    """Remove C0 controls but newline and tab, DEL, C1 controls and whole escape sequences from a finished text."""
+    return _UNWANTED.sub("", text)
+
+
+class Cleaner:
+    """The same for a text that comes in pieces: holds back a sequence until its end is seen."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Give what of the text so far is new and safe."""
+        text = self._held + piece
+        unfinished = _UNFINISHED.search(text, self._where(text))
+        cut = unfinished.start() if unfinished else len(text)
+        self._held = text[cut:]
+        return clean(text[:cut])
+
+    def flush(self) -> str:
+        """Give what was held back, as text, now that nothing more comes."""
+        held, self._held = self._held, ""
+        return clean(held)
+
+    @staticmethod
+    def _where(text: str) -> int:
+        """Where the last sequence could begin: keeps the search for its end short, however long the text is."""
+        return max(0, len(text) - LONGEST_STRING - 4)

@@ -1,0 +1,86 @@
+"""The values that travel: a question on its way down, events on their way up."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A checked picture: encoded bytes as they will be sent, and what they are (`width` and `height` in pixels)."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width: int
+    height: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    text: str
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be set for one question; None leaves it to the service."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    messages: tuple[Message, ...]
+    model: str
+    options: Options = Options()
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """The new part of the answer, never the text so far."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReasoningDelta:
+    """The new part of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know while the answer goes on: a retry, a rewritten passage."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end; exactly one, last.
+
+    `finish_reason` is the service's own word, None if the stream ended without one.
+    `text` is the service's final text where it is not the joined deltas, else None.
+    """
+
+    finish_reason: str | None
+    text: str | None = None
+
+
+Event = TextDelta | ReasoningDelta | Notice | Usage | Done
+Events = Generator[Event, None, None]  # to close it is to close the connection it comes from

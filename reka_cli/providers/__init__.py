@@ -1,0 +1,54 @@
+"""The ways to a model: what a provider is, which there are, and which one a question takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import ClassVar, Protocol, cast
+
+from reka_cli.config import Config
+from reka_cli.deadline import Limits
+from reka_cli.errors import NotLoggedIn, UsageError
+from reka_cli.messages import ChatRequest, Events
+
+_CLASSES = {"web": "Reka", "sandbox": "Sandbox"}
+NAMES = tuple(_CLASSES)
+
+
+class Provider(Protocol):
+    """One way to a model, for one question.
+
+    Creating one reads credentials and raises NotLoggedIn without them; it sends nothing.
+    """
+
+    name: ClassVar[str]
+    default_model: ClassVar[str]
+
+    def __init__(self, config: Config, limits: Limits, log: Callable[[str], None] | None) -> None: ...
+
+    def events(self, request: ChatRequest) -> Events:
+        """Ask, and give what comes: closing the iterator closes every connection.
+
+        Raises BadInput, before anything is sent, for what the wire cannot carry.
+        """
+        ...
+
+
+def load(name: str) -> type[Provider]:
+    """Import the provider called `name`; raise UsageError if there is none."""
+    if name not in _CLASSES:
+        raise UsageError(f"there is no provider {name!r}", hint=f"--provider auto|{'|'.join(NAMES)}")
+    module = import_module(f"reka_cli.providers.{name}")
+    return cast("type[Provider]", getattr(module, _CLASSES[name]))
+
+
+def choose(config: Config) -> str:
+    """Give the name of the provider that `auto` means; raise NotLoggedIn if none can be used."""
+    from reka_cli.credentials import web_access
+
+    if web_access(config):
+        return "web"
+    raise NotLoggedIn(
+        "there is no session of Reka to ask with",
+        hint="export REKA_COOKIES=FILE (cookies.txt of space.reka.ai); to try without one: --provider sandbox",
+    )

@@ -1,0 +1,274 @@
+"""The user's own web session: cookies, access token, upload, chat.
+
+Nothing of this wire is documented by Reka. Source of each fact: clients that others wrote (gpt4free 2024-04 to 2025-07;
+reca and jessfin, MIT, 2024; and others), collected in docs/protocols.md. Last reported to work by others in 2025.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Any, ClassVar
+
+from reka_cli import sse
+from reka_cli.config import Config
+from reka_cli.credentials import WebAccess, web_access
+from reka_cli.deadline import Limits
+from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
+from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, TextDelta, Usage
+from reka_cli.session import Session
+from reka_cli.transport import Diverted, Response, Transport
+
+LOGIN_HINT = "log in at https://space.reka.ai, export its cookies, then: export REKA_COOKIES=FILE"
+RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and use REKA_COOKIES"
+
+_BEARER = re.compile(r"[\x21-\x7e]{1,16384}")  # what a header can carry
+
+# The models' turn separator. It comes letter by letter at the end of an answer, after a newline and a blank.
+_SEPARATOR = "\n <sep>"
+_SEPARATOR_PARTS = tuple(_SEPARATOR[:length] for length in range(len(_SEPARATOR), 2, -1))
+
+
+class Reka:
+    """Reka's web chat with the session of the user."""
+
+    name: ClassVar[str] = "web"
+    default_model: ClassVar[str] = "reka-core"
+
+    def __init__(
+        self,
+        config: Config,
+        limits: Limits,
+        log: Callable[[str], None] | None = None,
+        access: WebAccess | None = None,
+    ) -> None:
+        found = access or web_access(config)
+        if found is None:
+            raise NotLoggedIn("there is no web session", hint=LOGIN_HINT)
+        self._access = found
+        self._limits = limits
+        self._log = log
+
+    def events(self, request: ChatRequest) -> Events:
+        """See Provider.events."""
+        turns, image = _conversation(request)
+        with closing(Transport(self._access.base_url, self._limits, self._log)) as transport:
+            call = _Call(transport, self._access)
+            try:
+                if image:
+                    turns[0] |= {"image_url": (yield from call.upload(image)), "media_type": "image"}
+                response = yield from call.post("/api/chat", json_body=_body(request, turns))
+            except NotLoggedIn as error:
+                error.hint = RENEW_HINT if self._access.token else LOGIN_HINT
+                raise
+            yield from _answer(response)
+
+
+class _Call:
+    """The requests of one question, with the token they share."""
+
+    def __init__(self, transport: Transport, access: WebAccess) -> None:
+        self._transport = transport
+        self._access = access
+        self._session = access.session
+        self._token = self._kept_token()
+        self._renewed = False
+        cookies = access.session.cookies if access.session else ()
+        for secret in (self._token or "", *(cookie.value for cookie in cookies)):
+            transport.keep_secret(secret)
+
+    def upload(self, image: Image) -> Generator[Notice, None, str]:
+        """Upload a picture and return the URL to refer to it by; it is opaque and passed on as it came."""
+        name = image.media_type.replace("/", ".")  # the user's own name for it may say more than the picture
+        response = yield from self.post("/api/upload-image", files={"image": (name, image.data, image.media_type)})
+        answer = response.json()
+        for key in ("media_url", "image_url"):  # seen under the first name in 2024-04, under the second in 2024-05
+            if isinstance(answer, dict) and isinstance(answer.get(key), str) and answer[key]:
+                return str(answer[key])
+        raise ServiceError("the service took the picture but gave no URL for it")
+
+    def post(self, path: str, **body: Any) -> Generator[Notice, None, Response]:
+        """POST with the token, after a 401 once more with a fresh one."""
+        if self._token is None and self._session:
+            self._token = yield from self._mint(self._session)
+        try:
+            return (yield from self._send(path, body))
+        except NotLoggedIn:
+            if self._session is None or self._renewed:
+                raise
+        self._renewed = True
+        self._token = yield from self._mint(self._session)
+        return (yield from self._send(path, body))
+
+    def _send(self, path: str, body: dict[str, Any]) -> Generator[Notice, None, Response]:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream, application/json"}
+        return (yield from self._transport.send("POST", path, headers=headers, **body))
+
+    def _kept_token(self) -> str | None:
+        access = self._access
+        if access.session and access.store:
+            return access.store.token(access.session, access.base_url)
+        return access.token
+
+    def _mint(self, session: Session) -> Generator[Notice, None, str]:
+        """Get a token for the session, and the session anew if it was refreshed with it; keep both."""
+        headers = {"Cookie": session.header, "Accept": "application/json"}
+        try:
+            response = yield from self._transport.send("GET", "/bff/auth/access_token", headers=headers)
+        except Diverted as error:
+            raise NotLoggedIn("the web session is no longer valid: the service wants a login") from error
+        answer = response.json()
+        token = answer.get("accessToken") if isinstance(answer, dict) else None
+        if not (isinstance(token, str) and _BEARER.fullmatch(token)):
+            raise NotLoggedIn("the web session gave no access token")
+        now = self._session = session.refreshed(response.set_cookie, time.time()) or session
+        for secret in (token, *(cookie.value for cookie in now.cookies)):
+            self._transport.keep_secret(secret)
+        yield from self._keep(token, session, now)
+        return token
+
+    def _keep(self, token: str, before: Session, now: Session) -> Iterator[Notice]:
+        access = self._access
+        if access.store is None:
+            return
+        try:
+            if access.session_is_stored and now != before:
+                access.store.save_session(now, replacing=before)
+            # a cookie file is not ours to change: the next question starts from what it holds again
+            bound_to = now if access.session_is_stored or access.session is None else access.session
+            access.store.save_token(token, bound_to, access.base_url)
+        except (OSError, NotLoggedIn) as error:
+            reason = error.message if isinstance(error, NotLoggedIn) else os.strerror(error.errno or 0).lower()
+            yield Notice(f"the access token could not be kept for the next question: {reason}")
+
+
+def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | None]:
+    """Give `conversation_history` and the picture of its first turn; raise BadInput for what they cannot carry."""
+    if request.options.max_tokens is not None or request.options.temperature is not None:
+        raise BadInput("the web session takes neither --max-tokens nor --temperature")
+    messages = list(request.messages)
+    system = messages.pop(0) if messages and messages[0].role == "system" else Message("system", "")
+    for index, message in enumerate(messages):
+        if message.role != ("assistant" if index % 2 else "user"):
+            raise BadInput("on the web session questions and answers must alternate, a question first")
+    if len(messages) % 2 == 0:
+        raise BadInput("on the web session a conversation must end with a question")
+    first, *later = messages
+    if system.images or any(message.images for message in later):
+        raise BadInput("on the web session a picture can only go with the first question of a conversation")
+    if len(first.images) > 1:
+        count = len(first.images)
+        raise BadInput(f"the web session takes one picture a question, not {count}", hint="ask about one at a time")
+    kinds = {"user": "human", "assistant": "model"}
+    turns = [{"type": kinds[message.role], "text": message.text} for message in messages]
+    if system.text:
+        turns[0]["text"] = f"{system.text}\n\n{first.text}"
+    return turns, next(iter(first.images), None)
+
+
+def _body(request: ChatRequest, turns: list[dict[str, str]]) -> dict[str, Any]:
+    seed = {} if request.options.seed is None else {"random_seed": request.options.seed}
+    return {
+        "conversation_history": turns,
+        "stream": True,
+        "use_search_engine": False,  # the answer is to be about what the user sent
+        "use_code_interpreter": False,
+        "model_name": request.model,
+        **seed,
+    }
+
+
+def _answer(response: Response) -> Iterator[Event]:
+    """Turn the stream of texts so far into deltas; end at `finish_reason`, or with none at the end of the stream."""
+    progress = _Progress()
+    with closing(_answers(response)) as answers:
+        for answer in answers:
+            yield from progress.events(answer.get("text", ""))
+            if answer.get("finish_reason"):
+                yield from _usage(answer.get("metadata"))
+                yield from progress.end(str(answer["finish_reason"]))
+                return
+    yield from progress.end(None)
+
+
+class _Progress:
+    """How much of the text so far was passed on."""
+
+    def __init__(self) -> None:
+        self._shown = ""  # what the deltas add up to, the last rewriting counted as its new text
+        self._latest = ""
+        self._rewritten = False
+
+    def events(self, so_far: object) -> Iterator[Event]:
+        """Give what is new in `so_far`, the whole text with its blanks and its unfinished separator."""
+        if not isinstance(so_far, str):
+            raise ServiceError("the service sent an answer whose text is no text")
+        self._latest = _visible(so_far)
+        if self._shown.startswith(self._latest):
+            return  # nothing new, or shorter for now: the end decides
+        if not self._latest.startswith(self._shown):
+            yield from self._rewrite()
+        elif new := self._latest[len(self._shown) :]:
+            yield TextDelta(new)
+        self._shown = self._latest
+
+    def end(self, finish_reason: str | None) -> Iterator[Event]:
+        if self._latest != self._shown:
+            yield Notice("the service took back the end of its answer")
+            self._rewritten = True
+        yield Done(finish_reason, self._latest if self._rewritten else None)
+
+    def _rewrite(self) -> Iterator[Event]:
+        common = len(os.path.commonprefix([self._shown, self._latest]))
+        yield Notice("the service rewrote its answer: what follows replaces the text from the point where it differs")
+        yield TextDelta("\n" + self._latest[common:])
+        self._rewritten = True
+
+
+def _visible(so_far: str) -> str:
+    text = so_far.rstrip()
+    for part in _SEPARATOR_PARTS:
+        if text.endswith(part):
+            return text.removesuffix(part).strip()
+    return text.lstrip()
+
+
+def _answers(response: Response) -> Generator[dict[str, Any], None, None]:
+    """Give the JSON objects that are part of the answer, from a stream or from one JSON body."""
+    if response.media_type == "application/json":
+        parts = iter([sse.ServerSentEvent("message", response.body().decode("utf-8", "replace"))])
+        yield from _parts_of_answer(response, parts)
+        return
+    with closing(response.chunks()) as chunks:
+        yield from _parts_of_answer(response, sse.events(chunks))
+
+
+def _parts_of_answer(
+    response: Response, events: Iterator[sse.ServerSentEvent]
+) -> Generator[dict[str, Any], None, None]:
+    for event in events:
+        if event.event not in ("message", "error") or event.data in ("", "[DONE]"):
+            continue
+        try:
+            part = json.loads(event.data)
+        except (ValueError, RecursionError) as error:
+            if event.event == "error":
+                part = event.data
+            else:
+                raise ServiceError("the service sent something that is not JSON in its answer") from error
+        if event.event == "error" or (isinstance(part, dict) and part.get("error")):
+            raise ServiceError(f"the service reported an error: {response.quote(part) or 'it does not say which'}")
+        if not isinstance(part, dict):
+            raise ServiceError("the service sent an answer that is no object")
+        if part.get("type", "model") == "model":
+            yield part
+
+
+def _usage(metadata: object) -> Iterator[Usage]:
+    if isinstance(metadata, dict):
+        counts = [metadata.get(key) for key in ("input_tokens", "generated_tokens")]
+        yield Usage(*(count if isinstance(count, int) else None for count in counts))

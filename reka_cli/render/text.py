@@ -1,0 +1,53 @@
+"""Plain text: each delta as it arrives, nothing that controls a terminal, one newline at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from reka_cli.escapes import Cleaner
+from reka_cli.messages import Done, Event, Notice, ReasoningDelta, TextDelta, Usage
+from reka_cli.terminal import Terminal
+
+
+def render_text(events: Iterable[Event], terminal: Terminal) -> None:
+    """Write the answer to stdout and notices to stderr; what was written is a whole line however it ends."""
+    text = _Text(terminal)
+    try:
+        for event in events:
+            match event:
+                case TextDelta(delta):
+                    text.write(delta)
+                case Notice(said):
+                    terminal.notice(said)
+                case ReasoningDelta() | Usage() | Done():
+                    pass
+                case _:
+                    assert_never(event)
+    finally:
+        text.end()
+
+
+class _Text:
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._cleaner = Cleaner()
+        self._begun = False
+        self._newlines = 0  # held back, for there may be no more text
+
+    def write(self, delta: str) -> None:
+        self._put(self._cleaner.feed(delta))
+
+    def end(self) -> None:
+        self._put(self._cleaner.flush())
+        if self._begun:
+            self._begun = False
+            self._terminal.write("\n")
+
+    def _put(self, text: str) -> None:
+        body = text.rstrip("\n")
+        if body:
+            self._terminal.write("\n" * self._newlines + body)
+            self._newlines = 0
+            self._begun = True
+        self._newlines += len(text) - len(body)

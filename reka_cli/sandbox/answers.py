@@ -1,0 +1,92 @@
+"""What the sandbox answers: that it is one, what it measured of the picture, and the question it got."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+
+_COLOURS = {
+    "black": (0, 0, 0),
+    "dark grey": (64, 64, 64),
+    "grey": (128, 128, 128),
+    "light grey": (200, 200, 200),
+    "white": (255, 255, 255),
+    "red": (220, 30, 30),
+    "dark red": (110, 20, 20),
+    "orange": (245, 140, 30),
+    "yellow": (240, 225, 50),
+    "green": (40, 160, 60),
+    "dark green": (20, 80, 35),
+    "turquoise": (60, 200, 190),
+    "sky blue": (130, 190, 235),
+    "blue": (40, 80, 210),
+    "dark blue": (20, 30, 110),
+    "purple": (130, 50, 160),
+    "pink": (245, 150, 180),
+    "brown": (125, 80, 45),
+    "beige": (220, 200, 165),
+    "light brown": (165, 125, 90),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What can truly be said of a picture without seeing: sizes in pixels and bytes, the mean of its pixels."""
+
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+    colour: str
+    has_exif: bool
+    sha256: str
+
+
+def measure(data: bytes) -> Picture | None:
+    """Measure a picture by its content, whatever type was claimed; None if it is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]) as picture:
+            mean = picture.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
+            has_exif = bool(picture.getexif())
+            kind, (width, height) = picture.format or "", picture.size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    digest = hashlib.sha256(data).hexdigest()
+    return Picture(kind, width, height, len(data), _colour_name(*mean), has_exif, digest)
+
+
+def answer(question: str, pictures: list[Picture], turns: int = 1) -> str:
+    """Put what is known into Markdown."""
+    lines = ["This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see."]
+    for picture in pictures:
+        lines += [
+            "",
+            "What it measured of your picture:",
+            "",
+            f"- format: {picture.format}",
+            f"- size: {picture.width} × {picture.height} pixels, {picture.size_bytes} bytes",
+            f"- mean colour: {picture.colour}",
+            f"- EXIF metadata: {'present' if picture.has_exif else 'none'}",
+            f"- SHA-256: {picture.sha256}",
+        ]
+    if turns > 1:
+        lines += ["", f"The conversation has {turns} turns."]
+    return "\n".join([*lines, "", f"Your question was: {question.strip()}"])
+
+
+def texts_so_far(text: str) -> list[str]:
+    """Give the text after each word, as a model would have it: the last one is whole."""
+    return [text[: match.end()] for match in re.finditer(r"\s*\S+", text)]
+
+
+def _colour_name(red: int, green: int, blue: int) -> str:
+    def distance(name: str) -> int:
+        of_red, of_green, of_blue = _COLOURS[name]
+        # the eye tells greens apart best and blues worst
+        return 3 * (red - of_red) ** 2 + 4 * (green - of_green) ** 2 + 2 * (blue - of_blue) ** 2
+
+    return f"{min(_COLOURS, key=distance)} (#{red:02x}{green:02x}{blue:02x})"

@@ -1,0 +1,115 @@
+"""What tests share: the command as a real process, a sandbox to talk to, a home of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reka_cli.sandbox.server import Received, Server
+
+ROOT = Path(__file__).parent.parent
+CAT = ROOT / "docs/images/cat.jpeg"
+COOKIE_VALUE = "canary-session-7f3a9c"
+
+Run = Callable[..., "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a process left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Service:
+    """A running sandbox and what came in."""
+
+    server: Server
+    received: list[Received]
+    arrived: threading.Event  # something came in
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    @property
+    def paths(self) -> list[str]:
+        return [one.path for one in self.received]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def clean_env(home: Path) -> dict[str, str]:
+    """The environment of a user without any setting of ours, and without a proxy."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("REKA_") and not k.lower().endswith("_proxy")}
+    return kept | {"REKA_HOME": str(home), "HOME": str(home)}
+
+
+@pytest.fixture
+def run(clean_env: dict[str, str]) -> Run:
+    """Run `reka-cli` with the given arguments to its end."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes | int = subprocess.DEVNULL) -> Result:
+        given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+        ended = subprocess.run(
+            [sys.executable, "-m", "reka_cli", *arguments],
+            env=clean_env | (env or {}),
+            capture_output=True,
+            timeout=60,
+            cwd=ROOT,
+            check=False,
+            **given,
+        )
+        return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    received: list[Received] = []
+    arrived = threading.Event()
+
+    def take(request: Received) -> None:
+        received.append(request)
+        arrived.set()
+
+    with Server(on_request=take) as server:
+        yield Service(server, received, arrived)
+
+
+@pytest.fixture
+def cookies_file(tmp_path: Path) -> Path:
+    return write_cookies(tmp_path / "cookies.txt", {"appSession": COOKIE_VALUE})
+
+
+@pytest.fixture
+def web_env(service: Service, cookies_file: Path) -> dict[str, str]:
+    """The environment of a user whose web session is at the sandbox."""
+    return {"REKA_WEB_BASE": service.url, "REKA_COOKIES": str(cookies_file), "REKA_PROVIDER": "web"}
+
+
+def write_cookies(path: Path, cookies: dict[str, str], host: str = "space.reka.ai") -> Path:
+    lines = [f"#HttpOnly_{host}\tFALSE\t/\tTRUE\t0\t{name}\t{value}\n" for name, value in cookies.items()]
+    path.write_text("# Netscape HTTP Cookie File\n" + "".join(lines))
+    return path

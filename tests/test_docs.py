@@ -1,0 +1,105 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Run
+
+import reka_cli
+from reka_cli.cli import app
+from reka_cli.sandbox.faults import FAULTS, PREFIX
+
+README = (ROOT / "README.md").read_text()
+
+
+def consoles() -> list[list[tuple[str, str]]]:
+    """The console sessions of the README, each a list of commands with what they print."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) for block in blocks]
+
+
+@pytest.mark.parametrize("session", consoles(), ids=lambda session: session[0][0][:60])
+def test_the_sessions_of_the_readme_are_real(run: Run, session: list[tuple[str, str]]) -> None:
+    shown, real, exit_code = [], [], 0
+    for command, output in session:
+        if command == "echo $?":
+            real.append(f"{exit_code}\n")
+        else:
+            result = run(*shlex.split(command)[1:])
+            real.append(result.stdout + result.stderr)
+            exit_code = result.exit_code
+        shown.append(output)
+
+    assert real == shown
+
+
+def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(code, {})
+
+    assert capsys.readouterr().out.endswith(
+        "Your question was: What can you see? Usage(input_tokens=53, output_tokens=53) stop\n"
+    )
+
+
+def test_every_option_of_ask_stands_in_the_readme(run: Run) -> None:
+    options = set(re.findall(r"--[a-z-]+", run("ask", "--help").stdout)) - {"--help"}
+
+    assert [option for option in sorted(options) if f"`{option}" not in README] == []
+
+
+def test_every_command_has_help_and_stands_in_the_readme(run: Run) -> None:
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+    assert names == ["ask", "sandbox"]
+    assert [name for name in names if f"`reka-cli {name}" not in README and f"reka-cli {name} " not in README] == []
+    assert [run(name, "--help").exit_code for name in names] == [0, 0]
+
+
+def test_every_variable_that_is_read_stands_in_the_readme() -> None:
+    read = set(re.findall(r'"(REKA_[A-Z_]+)"', (ROOT / "reka_cli/config.py").read_text()))
+
+    assert read
+    assert [name for name in sorted(read) if f"`{name}`" not in README] == []
+
+
+def test_every_exit_code_stands_in_the_readme() -> None:
+    rows = re.findall(r"^\| (\d+)[ ,]", README, re.MULTILINE)
+
+    assert rows == ["0", "2", "3", "4", "5", "6", "7", "8", "9", "10", "70", "130"]
+
+
+def test_the_faults_that_the_documents_name_exist() -> None:
+    named = set(re.findall(rf"`{PREFIX}([a-z0-9-]+)`", README))
+
+    assert named
+    assert named - set(FAULTS) == set()
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name
+)
+def test_links_to_files_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_version_is_one(run: Run) -> None:
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"reka-cli {reka_cli.__version__}\n"
+    assert version("reka-cli") == reka_cli.__version__
+
+
+def test_run_time_packages_are_those_that_are_meant() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    names = [re.split(r"[<>=]", one)[0] for one in project["dependencies"]]
+    assert names == ["typer", "rich", "requests", "urllib3", "browser-cookie3", "platformdirs", "pillow"]

@@ -1,0 +1,287 @@
+"""The whole table of errors, through the real process: stdout, stderr and exit code compared whole."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from conftest import CAT, Result, Run, Service, write_cookies
+
+from reka_cli import errors
+from reka_cli.sandbox.faults import FAULTS
+
+WHOLE = (
+    "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
+)
+HALF = "This is the sandbox of reka-cli: a stand-in for Reka,\n"
+LOGIN_HINT = "hint: log in at https://space.reka.ai, export its cookies, then: export REKA_COOKIES=FILE\n"
+CUT_OFF = "error: the answer was cut off"
+NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
+
+# model name -> exit code, stdout, stderr; HOST stands for the address of the service
+TABLE: dict[str, tuple[int, str, str]] = {
+    "400": (5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
+    "401": (3, "", f"error: HOST answered 401: Unauthorized\n{LOGIN_HINT}"),
+    "401-once": (0, WHOLE, ""),
+    "402": (6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
+    "403": (4, "", "error: HOST answered 403 (Forbidden)\n"),
+    "404": (5, "", "error: HOST answered 404: no such model\n"),
+    "413": (5, "", "error: HOST answered 413 (Request Entity Too Large)\n"),
+    "422": (5, "", "error: HOST answered 422: field required\n"),
+    "429": (6, "", "error: HOST answered 429: slow down\n"),
+    "429-later": (6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n"),
+    "429-once": (6, "", "error: HOST answered 429: slow down\n"),
+    "500": (7, "", "error: HOST answered 500: internal error\n"),
+    "502": (7, "", "error: HOST answered 502 (Bad Gateway)\n"),
+    "503": (7, "", "error: HOST answered 503: overloaded\n"),
+    "503-once": (7, "", "error: HOST answered 503: overloaded\n"),
+    "504": (7, "", "error: HOST answered 504 (Gateway Timeout)\n"),
+    "html": (4, "", "error: HOST answered with a web page (200) where an answer was due\n"),
+    "redirect": (4, "", "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n"),
+    "hang-up": (9, "", "error: the connection to HOST failed: it was closed without an answer\n"),
+    "silent": (8, "", "error: no whole answer within 1.5 s\nhint: --timeout SECONDS allows more time\n"),
+    "empty": (10, "", "error: the answer is empty\n"),
+    "nothing": (10, "", NO_END),
+    "cut": (10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n"),
+    "no-end": (10, WHOLE, NO_END),
+    "length": (10, HALF, f"{CUT_OFF}: it reached the longest the service gives\n"),
+    "context": (10, HALF, f"{CUT_OFF}: the conversation is longer than the model can take\n"),
+    "filtered": (10, HALF, f"{CUT_OFF} by a filter of the service\n"),
+    "stall": (
+        8,
+        HALF,
+        "error: HOST was silent for 0.5 s\nhint: --idle-timeout SECONDS allows longer silence\n",
+    ),
+    "garbage": (7, HALF, "error: the service sent something that is not JSON in its answer\n"),
+    "error-event": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
+    "error-field": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
+    "rewrite": (
+        0,
+        HALF + WHOLE.removeprefix("This is the sandbox of reka-cli: a s").replace("tand-in", "ubstitute"),
+        "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n",
+    ),
+    "take-back": (0, WHOLE, "notice: the service took back the end of its answer\n"),
+    "repeat": (0, WHOLE, ""),
+    "blanks": (0, WHOLE, ""),
+    "bare-json": (0, WHOLE, ""),
+    "other-events": (0, WHOLE, ""),
+    "osc52": (0, WHOLE, ""),
+    "only-escapes": (10, "", "error: the answer is empty\n"),
+    "close": (0, WHOLE, ""),
+    "slow": (0, WHOLE, ""),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_misbehaviour_of_the_service_has_its_exit_code(
+    run: Run, service: Service, web_env: dict[str, str], fault: str
+) -> None:
+    timeout = "1.5" if fault == "silent" else "30"
+    limits = ["--retries", "0", "--idle-timeout", "0.5", "--timeout", timeout]
+    result = run("ask", "-m", f"sandbox-{fault}", "hello", *limits, env=web_env)
+
+    exit_code, stdout, stderr = TABLE[fault]
+    assert result == Result(exit_code, stdout, stderr.replace("HOST", service.host))
+
+
+def test_every_error_has_an_exit_code_of_its_own() -> None:
+    table = {
+        cls.exit_code: cls.code
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, errors.RekaError)
+    }
+
+    assert table == {
+        2: "usage",
+        3: "not_logged_in",
+        4: "refused",
+        5: "bad_input",
+        6: "rate_limited",
+        7: "service_error",
+        8: "timeout",
+        9: "network",
+        10: "incomplete",
+        70: "internal",
+    }
+
+
+def test_the_table_of_the_command_help_is_complete(run: Run) -> None:
+    text = " ".join(run("ask", "--help").stdout.split())
+
+    assert [code for code in (0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 70) if f" {code} " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stderr"),
+    [
+        ([], "error: there is no command\nhint: reka-cli --help\n"),
+        (["aks"], "error: no such command 'aks'. Did you mean 'ask'?\nhint: reka-cli --help\n"),
+        (["ask"], 'error: there is no question\nhint: reka-cli ask "What can you see?" picture.jpg\n'),
+        (["ask", "--imgae", "x"], "error: no such option: --imgae (Possible options: --image, --timeout)\nhint: reka-cli ask --help\n"),
+        (["ask", "hello", "-f", "yaml"], "error: there is no format 'yaml'\nhint: -f auto|text\n"),
+        (["ask", "hello", "--provider", "x"], "error: there is no provider 'x'\nhint: --provider auto|web|sandbox\n"),
+        (["ask", "hello", "--retries", "-1"], "error: invalid value for '--retries': -1 is not in the range x>=0\nhint: reka-cli ask --help\n"),
+        (["ask", "hello", "--timeout", "0"], "error: a timeout must be more than 0 and at most 604800 seconds, not 0\n"),
+        (["ask", "hello", "--timeout", "nan"], "error: a timeout must be more than 0 and at most 604800 seconds, not nan\n"),
+        (["ask", "-", "-n"], "error: - reads standard input, which --no-stdin forbids\n"),
+        (
+            ["ask", "docs/images/cat.jpeg"],
+            'error: docs/images/cat.jpeg is a picture, not a question\nhint: reka-cli ask -i docs/images/cat.jpeg "What can you see?"\n',
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_usage_exits_2(run: Run, arguments: list[str], stderr: str) -> None:
+    result = run(*arguments, env={"REKA_PROVIDER": "sandbox"})
+
+    assert result == Result(2, "", stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.jpg", None, "PATH: no such file"),
+        ("empty.jpg", b"", "empty.jpg is empty"),
+        ("text.jpg", b"this is a text\n" * 20, "text.jpg is no JPEG, PNG, GIF or WebP picture"),
+        ("cut.jpeg", CAT.read_bytes()[:20_000], "cut.jpeg is damaged or cut off"),
+        ("header.jpeg", CAT.read_bytes()[:300], "header.jpeg is damaged or cut off"),
+    ],
+)
+def test_bad_input_exits_5_before_any_request(
+    run: Run, service: Service, web_env: dict[str, str], tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+
+    result = run("ask", "-i", str(path), "hello", env=web_env)
+
+    assert result == Result(5, "", f"error: {message.replace('PATH', str(path))}\n")
+    assert service.received == []
+
+
+def test_a_folder_as_picture_exits_5_before_any_request(run: Run, service: Service, web_env: dict[str, str]) -> None:
+    result = run("ask", "-i", "docs", "hello", env=web_env)
+
+    assert result == Result(5, "", "error: docs is a folder, not a picture\nhint: -i docs/NAME\n")
+    assert service.received == []
+
+
+def test_a_url_as_picture_exits_5(run: Run) -> None:
+    result = run("ask", "-i", "https://example.org/cat.jpg", "hello", "--provider", "sandbox")
+
+    assert result == Result(
+        5, "", "error: a picture cannot be given as a URL\nhint: download it first: curl -o picture.jpg URL\n"
+    )
+
+
+def test_a_picture_that_cannot_be_read_exits_5(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "itself.jpg"
+    path.symlink_to(path)  # permissions would not stop the superuser
+
+    result = run("ask", "-i", str(path), "hello", "--provider", "sandbox")
+
+    assert result == Result(5, "", f"error: cannot read {path}: Too many levels of symbolic links\n")
+
+
+def test_a_question_that_is_no_text_exits_5(run: Run) -> None:
+    result = run("ask", "caf\udce9", "--provider", "sandbox")
+
+    assert result == Result(5, "", "error: the question holds bytes that are not UTF-8 text\n")
+
+
+def test_no_credentials_exit_3_and_name_a_way(run: Run) -> None:
+    result = run("ask", "hello")
+
+    assert result == Result(
+        3,
+        "",
+        "error: there is no session of Reka to ask with\n"
+        "hint: export REKA_COOKIES=FILE (cookies.txt of space.reka.ai); to try without one: --provider sandbox\n",
+    )
+
+
+@pytest.mark.parametrize("value", ["sandbox-expired", "sandbox-login-page"])
+def test_a_session_that_leads_to_the_login_page_exits_3(
+    run: Run, web_env: dict[str, str], cookies_file: Path, value: str
+) -> None:
+    write_cookies(cookies_file, {"appSession": value})
+
+    result = run("ask", "hello", env=web_env)
+
+    assert result == Result(
+        3, "", f"error: the web session is no longer valid: the service wants a login\n{LOGIN_HINT}"
+    )
+
+
+def test_a_token_of_the_environment_that_is_refused_exits_3(run: Run, service: Service) -> None:
+    result = run("ask", "hello", env={"REKA_WEB_BASE": service.url, "REKA_TOKEN": "not-a-token-of-theirs"})
+
+    assert result == Result(
+        3,
+        "",
+        f"error: {service.host} answered 401: Unauthorized\n"
+        "hint: export REKA_TOKEN with a new token, or unset it and use REKA_COOKIES\n",
+    )
+    assert service.paths == ["/api/chat"]
+
+
+def test_a_port_where_nobody_listens_exits_9_after_the_retries(run: Run, web_env: dict[str, str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{closed.getsockname()[1]}"
+        result = run("ask", "hello", "-q", "--retries", "1", env=web_env | {"REKA_WEB_BASE": f"http://{host}"})
+
+    assert result == Result(9, "", f"error: cannot reach {host}: connection refused\n")
+
+
+def test_tls_that_is_none_exits_9(run: Run, service: Service, web_env: dict[str, str]) -> None:
+    result = run("ask", "hello", env=web_env | {"REKA_WEB_BASE": f"https://{service.host}"})
+
+    assert result.exit_code == 9
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: the connection to {service.host} failed: no TLS (")
+
+
+def test_a_proxy_that_is_not_there_exits_9(run: Run, web_env: dict[str, str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        env = web_env | {"REKA_WEB_BASE": "https://space.reka.ai", "HTTPS_PROXY": proxy}
+        result = run("ask", "hello", "--retries", "0", env=env)
+
+    assert result == Result(9, "", "error: cannot reach space.reka.ai: the proxy cannot be reached\n")
+
+
+def test_an_answer_that_is_cut_off_can_be_taken(run: Run, web_env: dict[str, str]) -> None:
+    result = run("ask", "-m", "sandbox-length", "hello", "--allow-partial", env=web_env)
+
+    warning = "notice: the answer was cut off: it reached the longest the service gives (accepted as it is)\n"
+    assert result == Result(0, HALF, warning)
+
+
+def test_an_empty_answer_cannot_be_taken(run: Run, web_env: dict[str, str]) -> None:
+    result = run("ask", "-m", "sandbox-empty", "hello", "--allow-partial", env=web_env)
+
+    assert result == Result(10, "", "error: the answer is empty\n")
+
+
+def test_a_bug_of_ours_exits_70_without_a_traceback(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import reka_cli.client\nreka_cli.client.Client.send = lambda *a, **k: 1 / 0\n"
+    )
+    env = {"PYTHONPATH": str(tmp_path)}
+
+    plain = run("ask", "hello", "--provider", "sandbox", env=env)
+    debug = run("ask", "hello", "--provider", "sandbox", "--debug", env=env)
+
+    told = "error: a bug of reka-cli: ZeroDivisionError: division by zero\nhint: --debug shows where it happened\n"
+    assert plain == Result(70, "", told)
+    assert debug.stderr.startswith("Traceback (most recent call last):")
+    assert debug.stderr.endswith(told)
+
+
+def test_control_characters_in_an_error_of_the_service_are_not_shown(run: Run, web_env: dict[str, str]) -> None:
+    result = run("ask", "hello", "-i", "\x1b]0;x\x07missing\x1b[31m.jpg", env=web_env)
+
+    assert result == Result(5, "", "error: missing.jpg: no such file\n")

@@ -1,0 +1,193 @@
+"""The package as a library: the shapes of the OpenAI library, the short form, errors as one tree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CAT, ROOT, Service
+
+import reka_cli
+from reka_cli import BadInput, Client, IncompleteAnswer, Reka, RekaError, Sandbox, UsageError
+from reka_cli.completions import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionMessage,
+    Choice,
+    ChunkChoice,
+    CompletionUsage,
+    Delta,
+)
+
+QUESTION = [{"role": "user", "content": "hello"}]
+ANSWER = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
+
+
+def test_the_example_runs_as_it_stands(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "docs/examples/image_chat.py"],
+        env=clean_env | web_env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("This is the sandbox of reka-cli")
+    assert ended.stdout.endswith("Your question was: What can you see in the image ?")
+    assert "- size: 451 × 300 pixels, 30985 bytes\n" in ended.stdout
+
+
+def test_a_provider_class_can_be_given(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REKA_WEB_BASE", service.url)
+    monkeypatch.setenv("REKA_TOKEN", service.server.token)
+
+    assert Client(provider=Reka).ask("hello").read() == ANSWER
+    assert service.paths == ["/api/chat"]
+
+
+def test_a_whole_completion_is_an_object() -> None:
+    completion = Client(Sandbox).chat.completions.create(model="anything", messages=QUESTION)
+
+    assert completion == ChatCompletion(
+        "anything", [Choice(ChatCompletionMessage(ANSWER), "stop")], CompletionUsage(20, 20, 40)
+    )
+
+
+def test_a_streamed_completion_is_chunks_of_new_text() -> None:
+    chunks = list(Client("sandbox").chat.completions.create(model="m", messages=QUESTION, stream=True))
+
+    assert chunks[0] == ChatCompletionChunk("m", [ChunkChoice(Delta(content="This"))])
+    assert chunks[-1] == ChatCompletionChunk("m", [ChunkChoice(Delta(), "stop")])
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == ANSWER
+
+
+def test_a_stream_can_be_left_early() -> None:
+    chunks = Client("sandbox").chat.completions.create(model="sandbox-stall", messages=QUESTION, stream=True)
+
+    assert next(iter(chunks)).choices[0].delta.content == "This"
+    del chunks  # an open socket would be a warning, and a warning is a failure
+
+
+@pytest.mark.parametrize("source", [str(CAT), CAT, CAT.read_bytes()], ids=["path", "Path", "bytes"])
+def test_a_picture_is_a_path_or_bytes(source: Any) -> None:
+    text = Client("sandbox").ask("hello", images=[source]).read()
+
+    assert "- SHA-256: fc898c685c70f36d349c985193d1121103966bad43aa69cb3d7114cb0430150f\n" in text
+
+
+def test_a_picture_is_an_open_file_that_stays_open() -> None:
+    with CAT.open("rb") as file:
+        text = Client("sandbox").ask("hello", images=[file]).read()
+        assert not file.closed
+
+    assert "- size: 451 × 300 pixels, 30985 bytes\n" in text
+
+
+def test_a_picture_can_be_a_part_of_a_message() -> None:
+    import base64
+
+    url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hello"}]
+    completion = Client("sandbox").chat.completions.create(messages=[{"role": "user", "content": parts}])
+
+    assert "- format: JPEG\n" in completion.choices[0].message.content
+    assert completion.choices[0].message.content.endswith("Your question was: hello")
+
+
+@pytest.mark.parametrize(
+    ("messages", "error", "message"),
+    [
+        ([], UsageError, "there is no question"),
+        ([{"role": "user", "content": " "}], UsageError, "there is no question"),
+        ([{"role": "robot", "content": "x"}], UsageError, "a message's role must be one of system, user, assistant, not 'robot'"),
+        ([{"role": "user"}], UsageError, "a message's content must be a text, or a list of text and image_url parts"),
+        (
+            [{"role": "user", "content": [{"type": "audio"}]}],
+            UsageError,
+            "a message's content must be a text, or a list of text and image_url parts",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/x"}}]}],
+            BadInput,
+            "an image_url must be a data URL in base64",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x;base64,*"}}]}],
+            BadInput,
+            "the data URL of an image is not base64",
+        ),
+    ],
+)  # fmt: skip
+def test_messages_that_cannot_be_meant_so_are_refused(
+    messages: list[dict[str, Any]], error: type[RekaError], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        Client("sandbox").chat.completions.create(messages=messages)
+
+    assert (type(caught.value), caught.value.message) == (error, message)
+
+
+def test_a_file_opened_as_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("text")
+    with (tmp_path / "x.txt").open() as file, pytest.raises(BadInput, match='open it with "rb"'):
+        Client("sandbox").ask("hello", images=[file])  # type: ignore[list-item]
+
+
+def test_an_answer_that_is_not_whole_raises_after_its_last_event() -> None:
+    answer = Client("sandbox").ask("hello", model="sandbox-length")
+    with pytest.raises(IncompleteAnswer) as caught:
+        answer.read()
+
+    assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka,"
+    assert answer.finish_reason == "length"
+    assert (caught.value.exit_code, caught.value.code, caught.value.partial_chars) == (10, "incomplete", 53)
+
+
+@pytest.mark.parametrize("name", reka_cli.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(reka_cli, name) is not None
+
+
+def test_there_is_no_other_name() -> None:
+    with pytest.raises(AttributeError, match="module 'reka_cli' has no attribute 'Nothing'"):
+        reka_cli.Nothing  # noqa: B018
+
+
+@pytest.fixture
+def modules_after(clean_env: dict[str, str]) -> Callable[[str], set[str]]:
+    """The modules a piece of code leaves imported in a process of its own."""
+
+    def modules_after(code: str) -> set[str]:
+        script = f"import sys\n{code}\nprint(*sorted(sys.modules), file=sys.stderr)"
+        env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}
+        ended = subprocess.run(
+            [sys.executable, "-c", script], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return set(ended.stderr.split())
+
+    return modules_after
+
+
+def test_to_import_the_package_imports_nothing_else_of_it(modules_after: Callable[[str], set[str]]) -> None:
+    assert {name for name in modules_after("import reka_cli") if name.startswith("reka_cli")} == {"reka_cli"}
+
+
+def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callable[[str], set[str]]) -> None:
+    code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
+    imported = modules_after(code)
+
+    heavy = {"rich", "rich.console", "pydantic", "PIL.Image", "browser_cookie3", "sqlite3", "keyring", "click"}
+    assert imported & heavy == set()
+    assert "requests" in imported
+
+
+def test_usage_errors_come_before_the_network_is_imported(modules_after: Callable[[str], set[str]]) -> None:
+    code = "from reka_cli.cli import main\nmain(['ask', '-n'])\nmain(['--version'])\nmain(['ask', '--help'])"
+
+    assert modules_after(code) & {"requests", "urllib3", "ssl", "rich.console", "PIL.Image"} == set()

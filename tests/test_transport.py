@@ -1,0 +1,302 @@
+"""Deadlines, retries and errors of the transport, against servers that speak bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+
+import pytest
+import requests.exceptions
+import urllib3.exceptions
+
+from reka_cli import transport
+from reka_cli.deadline import Deadline, Limits
+from reka_cli.errors import DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
+from reka_cli.messages import Notice
+from reka_cli.transport import Response, Transport
+
+Speak = Callable[[socket.socket, threading.Event], None]
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Speak], str]]:
+    """Start a server that treats each connection as told, and give its URL; told to stop by an event."""
+    stopping = threading.Event()
+    with contextlib.ExitStack() as stack:
+
+        def serve(speak: Speak) -> str:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def accept() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listener.accept()
+                        with connection, contextlib.suppress(OSError):
+                            speak(connection, stopping)
+
+            thread = threading.Thread(target=accept)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
+            stack.callback(stopping.set)
+            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        yield serve
+
+
+def limits(total_s: float = 20, **more: float) -> Limits:
+    return Limits(Deadline.after(total_s), **more)  # type: ignore[arg-type]
+
+
+def finish(generator: Iterator[Notice]) -> tuple[list[str], Response]:
+    """Run a request to its answer; give the notices and the answer."""
+    notices = []
+    while True:
+        try:
+            notices.append(next(generator).text)
+        except StopIteration as end:
+            return notices, end.value
+
+
+def fetch(url: str, allowed: Limits) -> bytes:
+    with contextlib.closing(Transport(url, allowed)) as opened:
+        _, response = finish(opened.send("GET", "/", headers={}))
+        return b"".join(response.chunks())
+
+
+def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
+    unmapped = []
+    bases = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+    known = transport._TIMEOUTS + transport._UNREADABLE + transport._MISUSED + transport._DISTURBED
+    for module in (requests.exceptions, urllib3.exceptions):
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            is_one = issubclass(cls, Exception) and not issubclass(cls, Warning) and cls.__module__ == module.__name__
+            if is_one and cls not in bases and not issubclass(cls, known):
+                unmapped.append(cls.__name__)
+
+    assert unmapped == []
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "message"),
+    [
+        (requests.exceptions.SSLError("x"), NetworkError, "the connection to HOST failed: SSLError"),
+        (requests.exceptions.InvalidURL("x"), UsageError, "cannot ask HOST: InvalidURL"),
+        (requests.exceptions.ContentDecodingError("x"), ServiceError, "the answer of HOST cannot be read: ContentDecodingError"),
+        (requests.exceptions.ConnectTimeout("x"), DeadlineExceeded, "no connection to HOST within 10 s"),
+        (requests.exceptions.RequestException("x"), NetworkError, "the request to HOST failed: RequestException"),
+        (requests.ConnectionError(ConnectionResetError(104, "x")), NetworkError, "the connection to HOST failed: connection reset by peer"),
+        (
+            requests.ConnectionError(urllib3.exceptions.NewConnectionError(None, "x"), socket.gaierror(-2, "x")),  # type: ignore[arg-type]
+            NetworkError,
+            "cannot reach HOST: the name is not known",
+        ),
+        (
+            requests.exceptions.ProxyError(urllib3.exceptions.ProxyError("x", OSError("Tunnel connection failed: 407 Proxy Authentication Required"))),
+            NetworkError,
+            "the connection to HOST failed: the proxy answered 407",
+        ),
+    ],
+)  # fmt: skip
+def test_an_error_is_put_in_words_of_ours(error: Exception, ours: type[RekaError], message: str) -> None:
+    translated = transport.translate(error, "HOST", limits())
+
+    assert isinstance(translated, ours)
+    assert translated.message == message
+
+
+def test_headers_that_come_byte_by_byte_end_at_the_deadline(serve: Callable[[Speak], str]) -> None:
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK + b"X-Long: ")
+        while not stopping.wait(0.02):
+            connection.sendall(b"x")
+
+    url = serve(speak)
+    with pytest.raises(DeadlineExceeded, match=r"no whole answer within 0\.4 s"):
+        fetch(url, limits(0.4))
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\n", b"\r\n"])
+def test_a_body_that_comes_byte_by_byte_ends_at_the_deadline(serve: Callable[[Speak], str], framing: bytes) -> None:
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK + framing)
+        while not stopping.wait(0.02):
+            connection.sendall(b"1\r\nx\r\n")
+
+    url = serve(speak)
+    with pytest.raises(DeadlineExceeded, match=r"no whole answer within 0\.4 s"):
+        fetch(url, limits(0.4, idle_s=0.2))
+
+
+def test_silence_before_the_answer_is_bounded_by_the_total_alone(serve: Callable[[Speak], str]) -> None:
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.recv(65_536)
+        stopping.wait(0.3)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nhi")
+
+    assert fetch(serve(speak), limits(20, idle_s=0.05)) == b"hi"
+
+
+def test_an_upload_may_take_longer_than_connecting(serve: Callable[[Speak], str]) -> None:
+    size = 20 << 20
+
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        stopping.wait(0.5)  # the sender's buffer is full by now
+        received = 0
+        while received < size:
+            received += len(connection.recv(1 << 20))
+        connection.sendall(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi")
+
+    with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
+        _, response = finish(opened.send("POST", "/", headers={}, files={"image": ("x", bytes(size), "image/png")}))
+        assert response.body() == b"hi"
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_bytes_are_given_as_they_come(serve: Callable[[Speak], str], framing: str) -> None:
+    seen = threading.Event()
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK + (b"Transfer-Encoding: chunked\r\n\r\n5\r\n" if framing == "chunked" else b"\r\n"))
+        connection.sendall(b"first" + (b"\r\n" if framing == "chunked" else b""))
+        assert seen.wait(10)
+        connection.sendall(b"4\r\nlast\r\n0\r\n\r\n" if framing == "chunked" else b"last")
+
+    with contextlib.closing(Transport(serve(speak), limits())) as opened:
+        _, response = finish(opened.send("GET", "/", headers={}))
+        chunks = response.chunks()
+        first = next(chunks)
+        seen.set()
+        rest = list(chunks)
+
+    assert (first, rest) == (b"first", [b"last"])
+
+
+def test_compression_that_nobody_asked_for_is_undone(serve: Callable[[Speak], str]) -> None:
+    import gzip
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        body = gzip.compress(b"hello")
+        connection.sendall(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    assert fetch(serve(speak), limits()) == b"hello"
+
+
+def test_a_reset_in_the_middle_is_a_network_error(serve: Callable[[Speak], str]) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(OK + b"Content-Length: 100\r\n\r\nhi")
+
+    url = serve(speak)
+    with pytest.raises(NetworkError, match=r"failed: it ended in the middle$"):
+        fetch(url, limits())
+
+
+def test_what_is_no_http_is_a_network_error(serve: Callable[[Speak], str]) -> None:
+    url = serve(lambda connection, _: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    with pytest.raises(NetworkError):
+        fetch(url, limits())
+
+
+def test_a_redirect_is_an_answer(serve: Callable[[Speak], str]) -> None:
+    came: list[bytes] = []
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        came.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+
+    url = serve(speak)
+    with pytest.raises(Refused, match=r"answered with a redirect \(302\) where an answer was due"):
+        fetch(url, limits())
+    assert len(came) == 1
+
+
+def test_a_secret_that_the_service_repeats_is_redacted(serve: Callable[[Speak], str]) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        body = b'{"detail": "the token canary-token-123 is not known"}'
+        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nX-Echo: canary-token-123\r\n")
+        connection.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    lines: list[str] = []
+    with contextlib.closing(Transport(serve(speak), limits(), lines.append)) as opened:
+        opened.keep_secret("canary-token-123")
+        with pytest.raises(RekaError, match=r"answered 401: the token \[redacted\] is not known$"):
+            finish(opened.send("GET", "/canary-token-123", headers={"Authorization": "Bearer canary-token-123"}))
+
+    assert [line for line in lines if "canary" in line] == []
+    assert "  X-Echo: [redacted]" in lines
+
+
+def test_retry_after_is_a_floor_for_the_wait(serve: Callable[[Speak], str]) -> None:
+    answers = iter([b"503 Busy\r\nRetry-After: 1", b"200 OK"])
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % next(answers))
+
+    started = time.monotonic()
+    with contextlib.closing(Transport(serve(speak), limits())) as opened:
+        notices, response = finish(opened.send("GET", "/", headers={}))
+        response.close()
+
+    assert time.monotonic() - started >= 1
+    assert [notice.rpartition("answered ")[2] for notice in notices] == [
+        "503 (Service Unavailable) (try again in 1 s); attempt 2 of 3 in 1.0 s"
+    ]
+
+
+def test_attempts_end_when_the_retries_do(serve: Callable[[Speak], str]) -> None:
+    came: list[bytes] = []
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        came.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    url = serve(speak)
+    with pytest.raises(ServiceError):
+        fetch(url, limits(retries=1))
+    assert len(came) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("120", 120.0), ("1.5", 1.5), ("soon", None), ("", None), ("-5", None), ("9" * 40, None)]
+)
+def test_retry_after_in_seconds(header: str, seconds: float | None) -> None:
+    assert transport._retry_after_s(header) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    seconds = transport._retry_after_s(formatdate(time.time() + 100, usegmt=True))
+
+    assert seconds is not None
+    assert 90 < seconds <= 100
+    assert transport._retry_after_s(formatdate(0, usegmt=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"type": "x", "message": "no"}}, "no"),
+        ({"error": "no"}, "no"),
+        ({"detail": "no"}, "no"),
+        ({"detail": [{"loc": ["body"], "msg": "no", "type": "x"}]}, "no"),
+        ({"message": "no"}, "no"),
+        ({"error": {"code": 5}}, ""),
+        ([], ""),
+        (5, ""),
+        ("no", "no"),
+    ],
+)
+def test_the_words_of_an_error_are_found_in_every_shape(body: object, words: str) -> None:
+    assert transport._words(body) == words

@@ -1,0 +1,308 @@
+"""The wire of the web session: what is sent, what is kept for the next question."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from conftest import CAT, COOKIE_VALUE, Result, Run, Service, write_cookies
+
+from reka_cli import BadInput, Client, ServiceError
+from reka_cli.config import Config
+from reka_cli.credentials import Store
+from reka_cli.messages import Done, Message, Notice, Options, TextDelta, Usage
+from reka_cli.session import Cookie, Session
+
+WORDS = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: {}\n"
+
+
+@pytest.fixture
+def client(service: Service, home: Path) -> Client:
+    """A client with a token of the environment."""
+    return Client("web", config=Config(state_dir=home, web_base=service.url, token=service.server.token), retries=0)
+
+
+def sent(service: Service) -> dict[str, object]:
+    """The body of the last request."""
+    body: dict[str, object] = json.loads(service.received[-1].body)
+    return body
+
+
+class TestRequests:
+    def test_a_question_is_one_human_turn(self, client: Client, service: Service) -> None:
+        client.ask("hello").read()
+
+        assert sent(service) == {
+            "conversation_history": [{"type": "human", "text": "hello"}],
+            "stream": True,
+            "use_search_engine": False,
+            "use_code_interpreter": False,
+            "model_name": "reka-core",
+        }
+
+    def test_a_picture_is_referred_to_by_the_url_it_got(self, client: Client, service: Service) -> None:
+        client.ask("hello", [CAT], model="reka-flash", options=Options(seed=7)).read()
+
+        url = "https://sandbox.invalid/sandbox|user/vlm/fc898c685c70f36d349c9851=="
+        assert sent(service) == {
+            "conversation_history": [{"type": "human", "text": "hello", "image_url": url, "media_type": "image"}],
+            "stream": True,
+            "use_search_engine": False,
+            "use_code_interpreter": False,
+            "model_name": "reka-flash",
+            "random_seed": 7,
+        }
+
+    def test_a_picture_is_uploaded_as_it_is_and_without_its_name(self, client: Client, service: Service) -> None:
+        client.ask("hello", [CAT]).read()
+
+        upload = service.received[0]
+        assert upload.path == "/api/upload-image"
+        assert CAT.read_bytes() in upload.body
+        assert b'name="image"; filename="image.jpeg"\r\nContent-Type: image/jpeg\r\n' in upload.body
+
+    def test_a_system_prompt_stands_in_front_of_the_first_turn(self, client: Client, service: Service) -> None:
+        conversation = [
+            Message("system", "Be brief."),
+            Message("user", "hello"),
+            Message("assistant", "hi"),
+            Message("user", "again"),
+        ]
+        client.send(conversation).read()
+
+        assert sent(service)["conversation_history"] == [
+            {"type": "human", "text": "Be brief.\n\nhello"},
+            {"type": "model", "text": "hi"},
+            {"type": "human", "text": "again"},
+        ]
+
+    def test_who_asks_is_said(self, client: Client, service: Service) -> None:
+        client.ask("hello").read()
+
+        headers = service.received[0].headers
+        assert headers["user-agent"] == "reka-cli/0.1.0 (+https://pypi.org/project/reka-cli/)"
+        assert "cookie" not in headers
+
+    @pytest.mark.parametrize(
+        ("messages", "options", "message"),
+        [
+            (
+                [Message("user", "a"), Message("user", "b")],
+                Options(),
+                "on the web session questions and answers must alternate, a question first",
+            ),
+            (
+                [Message("assistant", "a"), Message("user", "b")],
+                Options(),
+                "on the web session questions and answers must alternate, a question first",
+            ),
+            (
+                [Message("user", "a"), Message("system", "late"), Message("user", "b")],
+                Options(),
+                "on the web session questions and answers must alternate, a question first",
+            ),
+            (
+                [Message("user", "a"), Message("assistant", "b")],
+                Options(),
+                "on the web session a conversation must end with a question",
+            ),
+            (
+                [Message("system", "only this")],
+                Options(),
+                "on the web session a conversation must end with a question",
+            ),
+            (
+                [Message("user", "a")],
+                Options(max_tokens=5),
+                "the web session takes neither --max-tokens nor --temperature",
+            ),
+            (
+                [Message("user", "a")],
+                Options(temperature=0.5),
+                "the web session takes neither --max-tokens nor --temperature",
+            ),
+        ],
+    )
+    def test_what_the_wire_cannot_carry_is_refused(
+        self, client: Client, service: Service, messages: list[Message], options: Options, message: str
+    ) -> None:
+        with pytest.raises(BadInput) as caught:
+            client.send(messages, options=options).read()
+
+        assert caught.value.message == message
+        assert service.received == []
+
+    def test_a_picture_on_a_later_turn_is_refused(self, client: Client, service: Service) -> None:
+        messages = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
+        with pytest.raises(BadInput) as caught:
+            client.chat.completions.create(messages=messages, image=CAT)
+
+        assert (
+            caught.value.message == "on the web session a picture can only go with the first question of a conversation"
+        )
+        assert service.received == []
+
+    def test_two_pictures_are_refused(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+        result = run("ask", "Which is sharper?", str(CAT), str(CAT), env=web_env)
+
+        told = "error: the web session takes one picture a question, not 2\nhint: ask about one at a time\n"
+        assert result == Result(5, "", told)
+        assert service.received == []
+
+
+class TestEvents:
+    def test_they_are_deltas_then_usage_then_the_end(self, client: Client) -> None:
+        answer = client.ask("hello")
+        events = list(answer)
+
+        deltas = [event.text for event in events if isinstance(event, TextDelta)]
+        assert deltas[:4] == ["This", " is", " the", " sandbox"]
+        assert "".join(deltas) == WORDS.format("hello").strip() == answer.text
+        assert events[len(deltas) :] == [Usage(20, 20), Done("stop")]
+
+    def test_a_false_separator_is_text(self, client: Client) -> None:
+        question = "a\n <section> b\n <sep> c <sep"
+
+        assert client.ask(question).read() == WORDS.format(question).strip()
+
+    def test_a_rewritten_answer_keeps_the_final_text_apart_from_the_deltas(self, client: Client) -> None:
+        answer = client.ask("hello", model="sandbox-rewrite")
+        events = list(answer)
+
+        final = WORDS.format("hello").strip().replace("a stand-in", "a substitute")
+        deltas = [event.text for event in events if isinstance(event, TextDelta)]
+        assert answer.text == final
+        assert events[-1] == Done("stop", final)
+        assert "".join(deltas) == (
+            "This is the sandbox of reka-cli: a stand-in for Reka,\n"
+            "ubstitute for Reka, not a model. It cannot see.\n\nYour question was: hello"
+        )
+        assert [event.text for event in events if isinstance(event, Notice)] == [
+            "the service rewrote its answer: what follows replaces the text from the point where it differs"
+        ]
+
+    def test_an_answer_that_shrinks_is_told_at_its_end(self, client: Client) -> None:
+        answer = client.ask("hello", model="sandbox-take-back")
+        events = list(answer)
+
+        assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka, not"
+        assert events[-2:] == [
+            Notice("the service took back the end of its answer"),
+            Done("stop", "This is the sandbox of reka-cli: a stand-in for Reka, not"),
+        ]
+
+    def test_closing_the_answer_closes_the_connection(self, client: Client) -> None:
+        answer = client.ask("hello", model="sandbox-stall")
+        next(iter(answer))
+        answer.close()  # an open socket would be a warning, and a warning is a failure
+
+        assert answer.text == "This"
+        assert list(answer) == []
+
+    def test_how_much_had_been_passed_on_is_known(self, client: Client) -> None:
+        with pytest.raises(ServiceError) as caught:
+            client.ask("hello", model="sandbox-garbage").read()
+
+        assert caught.value.partial_chars == len("This is the sandbox of reka-cli: a stand-in for Reka,")
+
+
+class TestToken:
+    def test_it_is_kept_for_the_next_question(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+        results = [run("ask", "hello", env=web_env) for _ in range(2)]
+
+        assert results == [Result(0, WORDS.format("hello"), "")] * 2
+        assert service.paths == ["/bff/auth/access_token", "/api/chat", "/api/chat"]
+        assert service.received[0].headers["cookie"] == f"appSession={COOKIE_VALUE}"
+        assert "cookie" not in service.received[1].headers
+
+    def test_it_is_not_sent_for_another_session(
+        self, run: Run, service: Service, web_env: dict[str, str], cookies_file: Path
+    ) -> None:
+        run("ask", "hello", env=web_env)
+        write_cookies(cookies_file, {"appSession": "another-session"})
+        run("ask", "hello", env=web_env)
+
+        assert service.paths == ["/bff/auth/access_token", "/api/chat"] * 2
+
+    def test_a_fresh_one_is_got_once_after_a_401(
+        self, run: Run, service: Service, web_env: dict[str, str], home: Path
+    ) -> None:
+        run("ask", "hello", env=web_env)
+        service.received.clear()
+
+        result = run("ask", "hello", "-m", "sandbox-401-once", env=web_env)
+
+        assert result == Result(0, WORDS.format("hello"), "")
+        assert service.paths == ["/api/chat", "/bff/auth/access_token", "/api/chat"]
+        old, new = (one.headers["authorization"] for one in service.received if one.path == "/api/chat")
+        assert old != new
+        assert new.removeprefix("Bearer ") in (home / "credentials.json").read_text()
+
+    def test_a_401_that_a_fresh_one_does_not_cure_is_not_asked_again(
+        self, run: Run, service: Service, web_env: dict[str, str]
+    ) -> None:
+        assert run("ask", "hello", "-m", "sandbox-401", env=web_env).exit_code == 3
+        assert service.paths == ["/bff/auth/access_token", "/api/chat"] * 2
+
+    def test_that_of_the_environment_is_never_stored(self, run: Run, service: Service, home: Path) -> None:
+        env = {"REKA_WEB_BASE": service.url, "REKA_TOKEN": service.server.token}
+
+        assert run("ask", "hello", env=env).exit_code == 0
+        assert service.paths == ["/api/chat"]
+        assert list(home.iterdir()) == []
+
+    def test_it_is_used_even_if_it_cannot_be_kept(self, run: Run, web_env: dict[str, str], home: Path) -> None:
+        home.chmod(0o755)
+
+        result = run("ask", "hello", env=web_env)
+
+        reason = f"{home} is not yours alone, so it is not used"
+        notice = f"notice: the access token could not be kept for the next question: {reason}\n"
+        assert result == Result(0, WORDS.format("hello"), notice)
+
+
+class TestSession:
+    def test_chunks_are_sent_in_their_order(
+        self, run: Run, service: Service, web_env: dict[str, str], cookies_file: Path
+    ) -> None:
+        write_cookies(cookies_file, {"appSession.1": "second", "appSession.0": "first", "other": "no"})
+
+        assert run("ask", "hello", env=web_env).exit_code == 0
+        assert service.received[0].headers["cookie"] == "appSession.0=first; appSession.1=second"
+
+    def test_the_stored_one_is_used_and_its_refreshed_cookie_is_stored(
+        self, run: Run, service: Service, home: Path
+    ) -> None:
+        session = Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),))
+        Store(home).save_session(session)
+        env = {"REKA_WEB_BASE": service.url}
+
+        results = [run("ask", "hello", env=env) for _ in range(2)]
+
+        assert results == [Result(0, WORDS.format("hello"), "")] * 2
+        assert service.paths == ["/bff/auth/access_token", "/api/chat", "/api/chat"]  # the token went with the session
+        stored = Store(home).session()
+        assert stored is not None
+        assert stored.header == "appSession=sandbox-rotate-ax"
+
+    def test_a_refreshed_cookie_of_a_file_is_not_stored(
+        self, run: Run, service: Service, web_env: dict[str, str], cookies_file: Path, home: Path
+    ) -> None:
+        write_cookies(cookies_file, {"appSession": "sandbox-rotate-a"})
+        before = cookies_file.read_bytes()
+
+        results = [run("ask", "hello", env=web_env) for _ in range(2)]
+
+        assert [result.exit_code for result in results] == [0, 0]
+        assert service.paths == ["/bff/auth/access_token", "/api/chat", "/api/chat"]
+        assert cookies_file.read_bytes() == before
+        assert Store(home).session() is None
+
+    def test_a_netrc_is_not_read(self, run: Run, service: Service, web_env: dict[str, str], home: Path) -> None:
+        (home / ".netrc").write_text("default login somebody password else\n")
+        os.chmod(home / ".netrc", 0o600)  # noqa: PTH101
+
+        assert run("ask", "hello", env=web_env).exit_code == 0
+        assert service.received[-1].headers["authorization"].startswith("Bearer ")
