@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from typing import assert_never
+
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError
 from reka_cli.escapes import clean
-from reka_cli.messages import Done, Events, Notice, TextDelta, Usage
+from reka_cli.messages import Done, Event, Events, Notice, ReasoningDelta, Start, TextDelta, Usage
 
 _WHOLE = frozenset({"stop"})  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
+_WORD = re.compile(r"[a-z_-]{1,30}", re.IGNORECASE)
 _CUT = {
     "length": "the answer was cut off: it reached the longest the service gives",
     "context": "the answer was cut off: the conversation is longer than the model can take",
     "content_filter": "the answer was cut off by a filter of the service",
+    "invalid": "the answer is not valid against the schema, not the second time either",
 }
 
 
@@ -28,7 +33,10 @@ class Answer:
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self._pieces: list[str] = []
+        self._thoughts: list[str] = []
+        self._passed_on = 0  # characters
         self._allow_partial = allow_partial
+        self._failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
         self._events = self._watched(events)
 
     def __iter__(self) -> Events:
@@ -39,42 +47,60 @@ class Answer:
         self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 
+    @property
+    def reasoning(self) -> str | None:
+        """What the model thought before it answered; None if it does not tell."""
+        return "".join(self._thoughts) or None
+
     def read(self) -> str:
-        """Wait for the end and return the whole text."""
+        """Wait for the end and return the whole text; raise, each time, what kept it from being whole."""
         for _ in self:
             pass
+        if self._failure:
+            raise self._failure
         return self.text
 
     def close(self) -> None:
         self._events.close()
 
     def _watched(self, events: Events) -> Events:
-        passed_on = 0
         try:
             for event in events:
-                match event:
-                    case TextDelta(text):
-                        self._pieces.append(text)
-                        passed_on += len(text)
-                    case Usage():
-                        self.usage = event
-                    case Done(finish_reason, text):
-                        self.finish_reason = finish_reason
-                        self._pieces = self._pieces if text is None else [text]
+                self._note(event)
                 yield event
             if lack := self._lack():
                 if not (self._allow_partial and clean(self.text).strip()):
                     raise lack
                 yield Notice(f"{lack.message} (accepted as it is)")
+            self._failure = None
         except RekaError as error:
-            error.partial_chars = passed_on
-            if isinstance(error, NetworkError) and passed_on:
-                lack = IncompleteAnswer(f"the answer was cut off: {error.message}")
-                lack.partial_chars = passed_on
-                raise lack from error
+            began = isinstance(error, NetworkError) and self._passed_on
+            self._failure = IncompleteAnswer(f"the answer was cut off: {error.message}") if began else error
+            self._failure.partial_chars = self._passed_on
+            if began:
+                raise self._failure from error
             raise
         finally:
             events.close()
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Start(model):
+                self.model = model
+            case TextDelta(text):
+                self._pieces.append(text)
+                self._passed_on += len(text)
+            case ReasoningDelta(text):
+                self._thoughts.append(text)
+            case Usage():
+                self.usage = event
+            case Done(finish_reason, text):
+                self.finish_reason = finish_reason
+                self._pieces = self._pieces if text is None else [text]
+            case Notice():
+                pass
+            case _:
+                assert_never(event)
 
     def _lack(self) -> IncompleteAnswer | None:
         """What keeps the answer from being whole; a text of nothing but control characters is empty too."""
@@ -82,5 +108,11 @@ class Answer:
             return None if clean(self.text).strip() else IncompleteAnswer("the answer is empty")
         if self.finish_reason is None:
             return IncompleteAnswer("the answer was cut off: the service did not say that this is its end")
-        other = f"the service ended its answer with {clean(self.finish_reason)[:40]!r}, not with 'stop'"
-        return IncompleteAnswer(_CUT.get(self.finish_reason, other))
+        if self.finish_reason == "length" and self._thoughts and not clean(self.text).strip():
+            message = "the answer is empty: the reasoning used up the tokens it may take"
+            return IncompleteAnswer(message, hint="--max-tokens with a higher number")
+        # a word, and nothing that a service might smuggle into a message of ours
+        reason = repr(self.finish_reason) if _WORD.fullmatch(self.finish_reason) else "something else"
+        return IncompleteAnswer(
+            _CUT.get(self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'")
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -12,13 +14,15 @@ import typer
 
 from reka_cli import __version__
 from reka_cli.commands.ask import ask
+from reka_cli.commands.models import models
 from reka_cli.commands.sandbox import sandbox
-from reka_cli.errors import RekaError, UsageError
+from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.terminal import OutputClosed, Terminal, report, say
 
 # Without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file.
 app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 app.command()(ask)
+app.command()(models)
 app.command()(sandbox)
 
 
@@ -27,13 +31,23 @@ class Terminated(BaseException):
 
 
 def entry() -> NoReturn:
-    """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    """The console script: one command, then the end of the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they are for developers; stderr is for the user
+    try:
+        code = main(sys.argv[1:])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # what is left is the interpreter's own end
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         ended = app(list(arguments), prog_name="reka-cli", standalone_mode=False)
         return ended if isinstance(ended, int) else 0
@@ -43,15 +57,19 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     except typer.TyperException as error:
         return _usage(error)
-    except OutputClosed:
+    except (OutputClosed, SystemExit):  # Typer ends so when nobody reads the help
         return _end_quietly(141)
     except KeyboardInterrupt:
         return 130
     except Terminated:
         return 143
     except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            report(IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"))
+            _end_quietly(0)
+            return IncompleteAnswer.exit_code
         _trace(arguments)
-        report(RekaError(f"a bug of reka-cli: {type(error).__name__}: {error}", hint="--debug shows where it happened"))
+        report(RekaError(f"a bug of reka-cli: {type(error).__name__}", hint="--debug shows where it happened"))
         return RekaError.exit_code
 
 
@@ -65,14 +83,22 @@ def _usage(error: typer.TyperException) -> int:
 
 
 def _trace(arguments: Sequence[str]) -> None:
+    """With --debug, say where it happened; what libraries say of it could hold a secret and is left out."""
     if "--debug" in arguments:
         import traceback
 
-        for line in traceback.format_exc().splitlines():
-            say(line)
+        say("Traceback (most recent call last):")
+        error = sys.exc_info()[1]
+        while error:
+            for line in traceback.format_tb(error.__traceback__):
+                for part in line.splitlines():
+                    say(part)
+            say(type(error).__name__ + (": from" if error.__cause__ else ""))
+            error = error.__cause__
 
 
 def _terminate(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one does not wait
     raise Terminated
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from reka_cli.answer import Answer
 from reka_cli.config import Config
@@ -11,20 +13,32 @@ from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import Source, load_all
 from reka_cli.messages import ChatRequest, Image, Message, Options
+from reka_cli.schema import held
+from reka_cli.videos import load as load_video
 
 if TYPE_CHECKING:
+    from reka_cli.catalogue import Model
     from reka_cli.completions import Chat
     from reka_cli.providers import Provider
 
 _SERVICE_DECIDES = Options()
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What a provider can be asked; `default` is the model that is asked if none is named, None if one must be."""
+
+    provider: str
+    models: tuple[Model, ...]
+    default: str | None
+
+
 class Client:
     """Ask a model; nothing is opened before an answer is iterated, and nothing is left open after it.
 
-    `provider` is a name ("auto", "web", "sandbox") or a provider class; without it, what the environment and the
-    configuration say. `config` is what `Config.read()` gives unless given. `log` gets lines about the HTTP, secrets
-    redacted.
+    `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
+    environment and the configuration say. `config` is what `Config.read()` gives unless given. `log` gets lines about
+    the HTTP, secrets redacted.
     """
 
     def __init__(
@@ -64,13 +78,17 @@ class Client:
         model: str | None = None,
         options: Options = _SERVICE_DECIDES,
         deadline: Deadline | None = None,
+        videos: Iterable[str | os.PathLike[str]] = (),
+        schema: dict[str, Any] | None = None,
     ) -> Answer:
-        """Ask one question; images are paths, bytes, open binary files, or loaded already.
+        """Ask one question; images are paths, bytes, open binary files, or loaded already; videos are paths or URLs.
 
-        Raises BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
+        With `schema`, a JSON Schema, the text is JSON that is valid against it, or the answer is incomplete. Raises
+        BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
         """
         head = (Message("system", system),) if system else ()
-        return self.send((*head, Message("user", prompt, load_all(images))), model, options, deadline)
+        question = Message("user", prompt, load_all(images), tuple(map(load_video, videos)))
+        return self.send((*head, question), model, options, deadline, schema)
 
     def send(
         self,
@@ -78,26 +96,50 @@ class Client:
         model: str | None = None,
         options: Options = _SERVICE_DECIDES,
         deadline: Deadline | None = None,
+        schema: dict[str, Any] | None = None,
     ) -> Answer:
         """Send a whole conversation that ends with a question."""
         for message in messages:
             _check_text(message)
-        if not messages or not (messages[-1].text.strip() or messages[-1].images):
+        if not messages or not (messages[-1].text.strip() or messages[-1].images or messages[-1].videos):
             raise UsageError("there is no question", hint='reka-cli ask "What can you see?" picture.jpg')
+        model = model or self._model
+        provider = self._open(model, deadline)
+        request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
+        events = provider.events(request) if schema is None else held(provider.events, request)
+        return Answer(events, provider.name, request.model, allow_partial=self._allow_partial)
+
+    def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
+        """List what can be asked, up to a day old unless `refresh`; `notice` is told what a user should know of it.
+
+        Raises what a question raises.
+        """
+        provider = self._open(None, None)
+        asking = provider.models(refresh=refresh)
+        while True:
+            try:
+                said = next(asking)
+            except StopIteration as end:
+                models: tuple[Model, ...] = end.value
+                break
+            if notice:
+                notice(said.text)
+        only = models[0].id if len(models) == 1 else None
+        return Listing(provider.name, models, self._model or provider.default_model or only)
+
+    def _open(self, model: str | None, deadline: Deadline | None) -> Provider:
         limits = Limits(
             deadline or Deadline.after(self._timeout_s), _positive_s(self._idle_timeout_s), retries=self._retries
         )
-        provider = self._load()(self._config, limits, self._log)
-        request = ChatRequest(tuple(messages), model or self._model or provider.default_model, options)
-        return Answer(provider.events(request), provider.name, request.model, allow_partial=self._allow_partial)
+        return self._load(model)(self._config, limits, self._log)
 
-    def _load(self) -> type[Provider]:
+    def _load(self, model: str | None) -> type[Provider]:
         if isinstance(self._provider, type):
             return self._provider
         from reka_cli import providers
 
         name = self._provider
-        return providers.load(providers.choose(self._config) if name == "auto" else name)
+        return providers.load(providers.choose(self._config, model) if name == "auto" else name)
 
 
 def _check_text(message: Message) -> None:

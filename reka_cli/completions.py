@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast, overload
@@ -167,6 +166,8 @@ def _completion(answer: Answer) -> ChatCompletion:
 
 
 def _message(one: Mapping[str, Any]) -> Message:
+    if not isinstance(one, Mapping):
+        raise UsageError("a message must be a dict with role and content")
     role, content = one.get("role"), one.get("content")
     if role not in _ROLES:
         raise UsageError(f"a message's role must be one of {', '.join(_ROLES)}, not {role!r}")
@@ -191,5 +192,5 @@ def _data_of(url: str) -> bytes:
         raise BadInput("an image_url must be a data URL in base64")
     try:
         return base64.b64decode(payload, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise BadInput("the data URL of an image is not base64") from error

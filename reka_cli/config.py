@@ -17,7 +17,7 @@ _PREFERENCES = ("model", "provider")
 
 @dataclass(frozen=True)
 class Config:
-    """What the environment and `config.toml` say; `state_dir` is where credentials rest."""
+    """What the environment and `config.toml` say: `state_dir` is for credentials, `cache_dir` for lists of models."""
 
     state_dir: Path
     provider: str = "auto"
@@ -25,21 +25,30 @@ class Config:
     web_base: str | None = None
     cookies_file: Path | None = None
     token: str | None = field(default=None, repr=False)
+    api_base: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    cache_dir: Path | None = None
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] | None = None) -> Config:
-        """Read the environment and the file; raise UsageError where one of them cannot be meant so."""
+    def read(cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False) -> Config:
+        """Read the environment and the file; raise UsageError where one of them cannot be meant so.
+
+        With `insecure_http`, REKA_API_BASE may be http:// on another machine.
+        """
         env = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
-        config_dir, state_dir = _folders(env)
+        config_dir, state_dir, cache_dir = _folders(env)
         preferences = _preferences(config_dir / "config.toml")
         cookies = env.get("REKA_COOKIES")
         return cls(
             state_dir=state_dir,
+            cache_dir=cache_dir,
             provider=env.get("REKA_PROVIDER") or preferences.get("provider", "auto"),
             model=env.get("REKA_MODEL") or preferences.get("model"),
             web_base=_web_base(env.get("REKA_WEB_BASE")),
             cookies_file=_path(cookies) if cookies else None,
             token=env["REKA_TOKEN"].strip() if "REKA_TOKEN" in env else None,
+            api_base=_api_base(env.get("REKA_API_BASE"), insecure_http=insecure_http),
+            api_key=env["REKA_API_KEY"].strip() if "REKA_API_KEY" in env else None,
         )
 
 
@@ -47,14 +56,14 @@ def _path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises RuntimeError for an unknown user
 
 
-def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
+def _folders(env: Mapping[str, str]) -> tuple[Path, Path, Path]:
     if "REKA_HOME" in env:
         home = _path(env["REKA_HOME"])
-        return home, home
+        return home, home, home / "cache"
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("reka-cli", appauthor=False)
-    return dirs.user_config_path, dirs.user_state_path
+    return dirs.user_config_path, dirs.user_state_path, dirs.user_cache_path
 
 
 def _preferences(path: Path) -> dict[str, str]:
@@ -75,21 +84,43 @@ def _web_base(base: str | None) -> str | None:
     """Check that a session sent to `base` can only reach Reka or this machine."""
     if base is None:
         return None
+    url, scheme, hostname = _parts("REKA_WEB_BASE", base)
+    loopback = is_loopback(hostname)
+    if not (loopback or is_reka_host(hostname)):
+        raise UsageError(
+            "REKA_WEB_BASE must be a host of reka.ai or of this machine: the session goes there",
+            hint="export REKA_WEB_BASE=https://space.reka.ai",
+        )
+    if scheme != "https" and not (loopback and scheme == "http"):
+        raise UsageError("REKA_WEB_BASE must begin with https://", hint=f"export REKA_WEB_BASE=https://{hostname}")
+    return url
+
+
+def _api_base(base: str | None, *, insecure_http: bool) -> str | None:
+    """Check that nobody on the way can read what is sent to `base`, unless that was allowed."""
+    if base is None:
+        return None
+    url, scheme, hostname = _parts("REKA_API_BASE", base)
+    if scheme not in ("http", "https") or not hostname:
+        raise UsageError("REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1")
+    if scheme == "http" and not (is_loopback(hostname) or insecure_http):
+        raise UsageError(
+            f"REKA_API_BASE is http: the way to {hostname} is not private", hint="--insecure-http allows it"
+        )
+    if not url.endswith("/v1"):
+        raise UsageError("REKA_API_BASE must end in /v1", hint=f"export REKA_API_BASE={url}/v1")
+    return url
+
+
+def _parts(variable: str, base: str) -> tuple[str, str, str]:
+    """Give URL, scheme and host name, which is "" for a URL that two parsers could understand differently."""
     url = base.strip().rstrip("/")
     try:
         parts = urlsplit(url)
         hostname, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise UsageError("REKA_WEB_BASE is not a URL") from error
-    loopback = is_loopback(hostname)
+        raise UsageError(f"{variable} is not a URL") from error
     host = f"[{hostname}]" if ":" in hostname else hostname
-    # what requests makes of a host with anything else in it need not be what urlsplit makes of it
-    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not {"?", "#"} & set(url)
-    if not (plain and (loopback or is_reka_host(hostname))):
-        raise UsageError(
-            "REKA_WEB_BASE must be a host of reka.ai or of this machine: the session goes there",
-            hint="export REKA_WEB_BASE=https://space.reka.ai",
-        )
-    if parts.scheme != "https" and not (loopback and parts.scheme == "http"):
-        raise UsageError("REKA_WEB_BASE must begin with https://", hint=f"export REKA_WEB_BASE=https://{hostname}")
-    return url
+    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set("?#\\") & set(url)
+    plain = plain and url.isprintable() and url.isascii() and " " not in url
+    return url, parts.scheme, hostname if plain else ""

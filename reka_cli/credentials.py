@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,11 +15,15 @@ from urllib.parse import urlsplit
 
 from reka_cli.config import Config
 from reka_cli.cookies.files import read_session
+from reka_cli.deadline import in_time
 from reka_cli.errors import NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, token_expiry_s
+from reka_cli.session import HOSTS, Cookie, Session, is_bearer, is_reka_host, token_expiry_s
 
+API_BASE = "https://api.reka.ai/v1"
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0
+_LONGEST_LOCK_S = 10.0  # a change takes milliseconds; a stopped process holds the lock for ever
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _POSIX = os.name == "posix"
 
 
@@ -37,12 +41,30 @@ class WebAccess:
     session_is_stored: bool = False
 
 
+@dataclass(frozen=True)
+class ApiAccess:
+    """How to get into the OpenAI-compatible API at `base_url`; a server of one's own may want no `key`."""
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+
+
+def api_access(config: Config) -> ApiAccess | None:
+    """Give the credentials of the API; None if there are none and the base wants some."""
+    access = ApiAccess(config.api_base or API_BASE, config.api_key)
+    if access.key:
+        _check("REKA_API_KEY", access.key)
+    own_server = not is_reka_host(urlsplit(access.base_url).hostname or "")
+    return access if access.key or own_server else None
+
+
 def web_access(config: Config) -> WebAccess | None:
     """Give the credentials of the web session, environment before store; None if there are none.
 
     Raises BadInput or NotLoggedIn for a cookie file that does not help, NotLoggedIn for a store others can read.
     """
     if config.token:
+        _check("REKA_TOKEN", config.token)
         return WebAccess(config.web_base or f"https://{HOSTS[0]}", token=config.token)
     store = Store(config.state_dir)
     if config.cookies_file:
@@ -54,6 +76,11 @@ def web_access(config: Config) -> WebAccess | None:
     if session is None:
         return None
     return WebAccess(config.web_base or f"https://{session.host}", None, session, store, stored)
+
+
+def _check(variable: str, secret: str) -> None:
+    if not is_bearer(secret):
+        raise NotLoggedIn(f"{variable} holds what no header can carry", hint=f"export {variable}=... once more")
 
 
 class Store:
@@ -101,7 +128,8 @@ class Store:
 
     def _read(self) -> dict[str, Any]:
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            # not blocking: a pipe with this name is refused below, not waited for
+            descriptor = os.open(self.path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
@@ -128,15 +156,17 @@ class Store:
             self._replace({"schema": _SCHEMA, **content})
 
     def _replace(self, content: dict[str, Any]) -> None:
-        descriptor, temporary = tempfile.mkstemp(prefix=".credentials-", dir=self._folder)  # 0600 from the first moment
+        temporary = self._folder / ".credentials.json.new"
+        temporary.unlink(missing_ok=True)  # left by a process that was killed; the lock says that it is nobody's now
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(descriptor)
-            Path(temporary).replace(self.path)
+            temporary.replace(self.path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -152,12 +182,24 @@ def _locked(path: Path) -> Iterator[None]:
         return
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _wait_for_lock(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    import fcntl
+
+    try:
+        in_time(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX), _LONGEST_LOCK_S)
+    except TimeoutError as error:
+        raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock") from error
 
 
 def _session_from(value: Any) -> Session | None:
@@ -180,4 +222,4 @@ def _tokens(content: dict[str, Any]) -> list[dict[str, str]]:
 
 def _is_fresh(token: str) -> bool:
     expires_s = token_expiry_s(token)
-    return expires_s is not None and expires_s - _TOKEN_MARGIN_S > time.time()
+    return is_bearer(token) and expires_s is not None and expires_s - _TOKEN_MARGIN_S > time.time()

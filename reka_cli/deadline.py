@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reka_cli.errors import DeadlineExceeded, UsageError
+
+T = TypeVar("T")
 
 LONGEST_S = 7 * 86_400.0  # sockets take no arbitrarily large timeout
 
@@ -47,3 +53,26 @@ class Limits:
     idle_s: float = 60.0
     connect_s: float = 10.0
     retries: int = 2
+
+
+def in_time(work: Callable[[], T], within_s: float) -> T:
+    """Do what cannot be interrupted (a name lookup, opening a pipe) in a thread; raise TimeoutError if it takes longer.
+
+    The thread is then left behind; it does not keep the interpreter from ending.
+    """
+    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is due
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = done.get(timeout=within_s)
+    except queue.Empty:
+        raise TimeoutError from None
+    if error:
+        raise error
+    return result  # type: ignore[return-value]

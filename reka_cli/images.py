@@ -4,41 +4,47 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from reka_cli.errors import BadInput
+from reka_cli.deadline import Deadline, in_time
+from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.messages import Image
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
 LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+_MOST_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb: 256 MB in memory
 _TAKEN = "JPEG, PNG, GIF or WebP"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
 _PNG_END = b"IEND\xaeB`\x82"
 
 
-def load(source: Source, name: str | None = None) -> Image:
+def load(source: Source, name: str | None = None, deadline: Deadline | None = None) -> Image:
     """Give the checked picture of a path, bytes or an open binary file (read, not closed).
 
-    Raises BadInput if it is missing, unreadable, empty, too large, no picture, or not whole.
+    A path may be a pipe, which is waited for until `deadline`. Raises BadInput if it is missing, unreadable, empty, too
+    large, no picture, or not whole.
     """
-    data, found_name = _read(source)
+    data, found_name = _read(source, deadline)
     shown = (name or found_name).encode("utf-8", "replace").decode()  # a path may hold bytes that are no text
     return _checked(data, shown)
 
 
-def load_all(sources: Iterable[Source | Image]) -> tuple[Image, ...]:
+def load_all(sources: Iterable[Source | Image], deadline: Deadline | None = None) -> tuple[Image, ...]:
     """Give each picture, loaded unless it is already."""
-    return tuple(one if isinstance(one, Image) else load(one) for one in sources)
+    if isinstance(sources, str | bytes | os.PathLike):
+        sources = [sources]  # one picture, not the letters of its name
+    return tuple(one if isinstance(one, Image) else load(one, deadline=deadline) for one in sources)
 
 
 def looks_like_one(path: str) -> bool:
     """Whether `path` is a file that begins as a picture does."""
     try:
+        if not Path(path).is_file():
+            return False  # nor a pipe, which would be waited for
         with Path(path).open("rb") as file:
             head = file.read(12)
     except (OSError, ValueError):
@@ -46,11 +52,17 @@ def looks_like_one(path: str) -> bool:
     return head.startswith(_MAGIC) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
 
 
-def _read(source: Source) -> tuple[bytes, str]:
+def _read(source: Source, deadline: Deadline | None) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         return source, "image"
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(source)), Path(source).name
+        path = Path(source)
+        if deadline is None or path.is_file():
+            return _read_path(path), path.name
+        try:
+            return in_time(lambda: _read_path(path), deadline.remaining_s()), path.name
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"nothing came from {path} within {deadline.total_s:g} s") from error
     data = source.read(LARGEST + 1)
     if not isinstance(data, bytes):
         raise BadInput('the image was opened as text: open it with "rb"')
@@ -81,11 +93,11 @@ def _checked(data: bytes, name: str) -> Image:
     from PIL import UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP"]) as picture:
-                picture.load()  # only decoding shows that the end is missing
-                kind, (width, height) = picture.format or "", picture.size
+        with Pillow.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP"]) as picture:
+            kind, (width, height) = picture.format or "", picture.size
+            if width * height > _MOST_PIXELS:
+                raise BadInput(f"{name} has too many pixels")
+            picture.load()  # only decoding shows that the end is missing
     except UnidentifiedImageError as error:
         raise BadInput(f"{name} is no {_TAKEN} picture") from error
     except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 
@@ -21,10 +21,19 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Video:
+    """A clip as the model will get it: `url` is http(s), or a data URL that holds it."""
+
+    url: str = field(repr=False)
+    name: str
+
+
+@dataclass(frozen=True)
 class Message:
     role: Role
     text: str
     images: tuple[Image, ...] = ()
+    videos: tuple[Video, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,25 @@ class Options:
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    mmproj: str | None = None  # path of the part of a local model that takes pictures
+    context_tokens: int | None = None  # how much a local model can take at once
 
 
 @dataclass(frozen=True)
 class ChatRequest:
+    """A question; an empty `model` leaves the choice to the provider, `schema` is the JSON Schema of the answer."""
+
     messages: tuple[Message, ...]
     model: str
     options: Options = Options()
+    schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The question is on its way to `model`; the first event."""
+
+    model: str
 
 
 @dataclass(frozen=True)
@@ -66,8 +87,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Usage:
+    """What was counted, and what it costs where the prices are known."""
+
     input_tokens: int | None
     output_tokens: int | None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,5 +106,5 @@ class Done:
     text: str | None = None
 
 
-Event = TextDelta | ReasoningDelta | Notice | Usage | Done
+Event = Start | TextDelta | ReasoningDelta | Notice | Usage | Done
 Events = Generator[Event, None, None]  # to close it is to close the connection it comes from

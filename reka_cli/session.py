@@ -19,6 +19,7 @@ HOSTS = ("space.reka.ai", "chat.reka.ai")  # newest first
 _DOMAIN = "reka.ai"
 _HOSTNAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 _NAME = re.compile(r"appSession(?:\.([0-9]{1,3}))?")
+_BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
 _VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # cookie-octet, RFC 6265 4.1.1
 
 
@@ -82,6 +83,11 @@ def is_reka_host(hostname: str) -> bool:
     if not _HOSTNAME.fullmatch(hostname):
         return False
     return hostname == _DOMAIN or hostname.endswith("." + _DOMAIN)
+
+
+def is_bearer(text: str) -> bool:
+    """Whether a header can carry this as a token or a key."""
+    return bool(_BEARER.fullmatch(text))
 
 
 def sessions(cookies: Iterable[Cookie], now_s: float) -> list[Session]:

@@ -11,6 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from reka_cli.errors import ServiceError
+
+LARGEST = 16 << 20  # bytes of one event; the longest answers are a thousand times shorter
+
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -24,15 +28,19 @@ class ServerSentEvent:
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """Give the events that have data, each as soon as its end is seen; bytes that are not UTF-8 become U+FFFD."""
+    """Give the events that have data, each as soon as its end is seen; bytes that are not UTF-8 become U+FFFD.
+
+    Raises ServiceError for an event of more than LARGEST bytes, so that memory stays flat whatever comes.
+    """
     name = ""
+    size = 0
     data: list[str] = []
     for raw in _lines(chunks):
         line = raw.decode("utf-8", "replace")
         if not line:
             if data:
                 yield ServerSentEvent(name or "message", "\n".join(data))
-            name, data = "", []
+            name, data, size = "", [], 0
         elif line.startswith("{"):
             yield ServerSentEvent("message", line)
         else:
@@ -40,15 +48,23 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
             value = value.removeprefix(" ")
             if field == "data":
                 data.append(value)
+                size += len(raw)
+                _check(size)
             elif field == "event":
                 name = value
     if data:
         yield ServerSentEvent(name or "message", "\n".join(data))
 
 
+def _check(size: int) -> None:
+    if size > LARGEST:
+        raise ServiceError(f"the service sent more than {LARGEST >> 20} MB as one event")
+
+
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Give whole lines without their ends; a line is complete at its first end byte, a `\\n` after `\\r` is dropped."""
     pieces: list[bytes] = []  # of the line that has not ended: joined once, however many chunks it takes
+    size = 0
     after_cr = False
     for chunk in _without_bom(chunks):
         begin = 1 if after_cr and chunk.startswith(b"\n") else 0
@@ -57,9 +73,11 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if ended:
             yield b"".join([*pieces, ended[0]])
             yield from ended[1:]
-            pieces = []
+            pieces, size = [], 0
         if rest:
             pieces.append(rest)
+            size += len(rest)
+            _check(size)
     if pieces:
         yield b"".join(pieces)
 

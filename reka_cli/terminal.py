@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import TextIO
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, IncompleteAnswer, RekaError, UsageError
-from reka_cli.escapes import clean
+from reka_cli.escapes import Cleaner, clean
 
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _SILENT_S = 2.0  # how long standard input may say nothing before that is said
 _LARGEST_STDIN = 10 << 20  # bytes of a question
 
@@ -23,12 +24,17 @@ class OutputClosed(BaseException):
     """Whoever read our standard output went away: the end, and no error to report."""
 
 
-@dataclass(frozen=True)
 class Terminal:
-    """What goes to stdout and stderr; `quiet` keeps notices back, `verbose` adds to them."""
+    """What goes to stdout and stderr; `quiet` keeps notices back, `verbose` adds to them.
 
-    quiet: bool = False
-    verbose: bool = False
+    With `shows_reasoning`, what the model thinks is shown on stderr if that is a terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, shows_reasoning: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._shows_reasoning = shows_reasoning and not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._thinking: Cleaner | None = None
 
     def write(self, text: str) -> None:
         """Write a part of the answer to stdout, at once; raise IncompleteAnswer if it cannot be written."""
@@ -38,27 +44,61 @@ class Terminal:
         try:
             sys.stdout.flush()
             while data:
-                data = data[os.write(sys.stdout.fileno(), data) :]
+                data = data[_write(sys.stdout.fileno(), data) :]
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
             raise IncompleteAnswer(f"cannot write the answer: {(error.strerror or 'failed').lower()}") from error
 
     def notice(self, text: str) -> None:
-        if not self.quiet:
+        if not self._quiet:
+            self.end_thinking()
             say(f"notice: {text}")
 
     def detail(self, text: str) -> None:
-        if self.verbose:
+        if self._verbose:
             say(text)
+
+    def think(self, text: str) -> None:
+        """Show a part of the reasoning, dim where colour is wanted."""
+        if not self._shows_reasoning:
+            return
+        if self._thinking is None:
+            self._thinking = Cleaner()
+            _put(f"{_DIM if _wants_colour() else ''}thinking: ")
+        _put(self._thinking.feed(text))
+
+    def end_thinking(self) -> None:
+        """Leave the reasoning, so that what follows stands on a line of its own."""
+        if self._thinking is not None:
+            _put(self._thinking.flush().rstrip("\n") + (_PLAIN if _wants_colour() else "") + "\n")
+            self._thinking = None
+
+
+def _write(descriptor: int, data: memoryview) -> int:
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:  # a pipe that another program made so
+        import select
+
+        select.select([], [descriptor], [])
+        return 0
 
 
 def say(line: str) -> None:
     """Write one line to stderr; a closed or full stderr is nobody's error."""
-    if sys.stderr is None:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        print(" ".join(clean(line).split("\n")), file=sys.stderr, flush=True)  # noqa: T201
+    _put(" ".join(clean(line).split("\n")) + "\n")
+
+
+def _put(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _wants_colour() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def report(error: RekaError) -> None:
@@ -113,7 +153,7 @@ def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
             blocks.put(block)
         blocks.put(b"")
     except OSError as error:
-        blocks.put(error)
+        blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
 
 
 def _text(data: bytes) -> str:

@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
@@ -34,7 +35,7 @@ from urllib3.exceptions import (
 )
 
 from reka_cli import __version__
-from reka_cli.deadline import Limits
+from reka_cli.deadline import Limits, in_time
 from reka_cli.errors import (
     BadInput,
     DeadlineExceeded,
@@ -56,9 +57,14 @@ Body = Mapping[str, Any]
 USER_AGENT = f"reka-cli/{__version__} (+https://pypi.org/project/reka-cli/)"
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+# llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
+_TAKES_NO_IMAGE = re.compile(
+    r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
+)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _READ_SIZE = 65_536
 _LONGEST_JSON = 1 << 20  # bytes of an answer that is no stream
+_ERROR_IDLE_S = 3.0  # silence in the body of an error
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
 _LONGEST_QUOTE = 300  # characters of a service's own words in one of our messages
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
@@ -67,6 +73,7 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, urllib3.exceptions.TimeoutStateError)
 _UNREADABLE = (
     requests.exceptions.ContentDecodingError,
+    requests.exceptions.InvalidHeader,  # the service's: ours are checked
     requests.exceptions.InvalidJSONError,
     requests.exceptions.StreamConsumedError,
     requests.exceptions.TooManyRedirects,
@@ -81,7 +88,6 @@ _UNREADABLE = (
 )
 _MISUSED = (
     requests.URLRequired,
-    requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
@@ -129,6 +135,8 @@ class Response:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
+            if body.lstrip().startswith(b"<"):
+                raise Diverted(f"{self._transport.host} answered with a web page where an answer was due") from error
             raise ServiceError(f"{self._transport.host} answered with something that is not JSON") from error
 
     def body(self) -> bytes:
@@ -145,6 +153,10 @@ class Response:
         """Put the service's own words (JSON of an error, or a text) into one short line that is safe to show."""
         return self._transport.redacted(" ".join(clean(_words(error)).split()))[:_LONGEST_QUOTE]
 
+    def hurry(self, idle_s: float) -> None:
+        """Allow no longer silence than this from now on: what is still due is not worth waiting for."""
+        self._transport.allow_silence(idle_s)
+
     def close(self) -> None:
         self._raw.close()
 
@@ -160,6 +172,7 @@ class Transport:
         self._socket: socket.socket | None = None
         self._watch: threading.Timer | None = None
         self._cut = False
+        self._idle_s = limits.idle_s
         self.host = urlsplit(base_url).netloc.rpartition("@")[2]
         self._session = self._open_session()
 
@@ -194,7 +207,7 @@ class Transport:
                 if 200 <= answer.status < 300 and answer.media_type != "text/html":
                     return answer
                 failure = self._error_of(answer, response.headers)
-                worth_another = answer.status in _RETRIED
+                worth_another = answer.status in _RETRIED and not isinstance(failure, BadInput)
             wait_s = self._wait_s(attempt, failure) if worth_another else None
             if wait_s is None:
                 raise failure
@@ -215,7 +228,7 @@ class Transport:
         except _LIBRARY_ERRORS as error:
             self._raise_ours(error)
         except (OSError, ValueError) as error:
-            # a socket that the deadline closed under a reader raises whatever the reader was doing
+            # a socket that the deadline closed under a reader raises whatever it was reading for
             if self._cut:
                 raise self._limits.deadline.error() from error
             if isinstance(error, OSError):
@@ -228,7 +241,11 @@ class Transport:
         """From the first byte of a body on it is silence that counts, no longer the total alone."""
         if self._socket:
             with contextlib.suppress(OSError):
-                self._socket.settimeout(self._limits.idle_s)
+                self._socket.settimeout(self._idle_s)
+
+    def allow_silence(self, idle_s: float) -> None:
+        self._idle_s = min(idle_s, self._limits.idle_s)
+        self.has_begun()
 
     def redacted(self, text: str) -> str:
         for secret in self._secrets:
@@ -269,17 +286,17 @@ class Transport:
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # what is sent is said by the caller
         session.auth = _as_it_is  # else a .netrc would replace our Authorization
+        # requests reads the whole body of a redirect, and chokes on a bad Location, even where none is followed
+        session.get_redirect_target = lambda _: None  # type: ignore[assignment, method-assign]
         hostname = urlsplit(self._base_url).hostname or ""
         if is_loopback(hostname):
             session.trust_env = False  # a proxy of the environment cannot reach our loopback
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Adapter(self._connected))
+            session.mount(scheme, _Adapter(_Hooks(self._opened, self._limits)))
         return session
 
-    def _connected(self, opened: socket.socket) -> None:
-        # urllib3 leaves the time to connect on the socket while it sends, which cuts off a long upload
-        opened.settimeout(self._limits.deadline.remaining_s())
+    def _opened(self, opened: socket.socket) -> None:
         self._socket = opened
         if not self._watch:
             # Timeouts of a socket bound one read; only a clock of its own bounds headers that come byte by byte.
@@ -298,7 +315,7 @@ class Transport:
         """How long to wait before the next attempt; None if there is to be none."""
         if attempt > self._limits.retries:
             return None
-        backoff_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1))
+        backoff_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(attempt - 1, 10))
         wait_s = max(random.uniform(0, backoff_s), failure.retry_after_s or 0)
         left_s = self._limits.deadline.ends_at - time.monotonic()
         return wait_s if wait_s < left_s else None
@@ -310,20 +327,35 @@ class Transport:
 
     def _error_of(self, answer: Response, headers: Mapping[str, str]) -> RekaError:
         status = answer.status
-        if status < 400:
+        if 200 <= status < 400:
             answer.close()
-            where = urlsplit(headers.get("Location", "")).hostname
-            what = f"a redirect to {clean(where)}" if where else "a redirect" if status >= 300 else "a web page"
+            what = "a web page" if status < 300 else self._redirect(headers.get("Location", ""))
             return Diverted(f"{self.host} answered with {what} ({status}) where an answer was due")
-        try:
-            said = answer.quote(json.loads(answer.body()))
-        except (RekaError, ValueError, RecursionError):
-            said = ""  # the status says enough
+        said = self._said(answer)
         retry_after_s = _retry_after_s(headers.get("Retry-After"))
         message = f"{self.host} answered {status}" + (f": {said}" if said else f" {_phrase(status)}".rstrip())
         if retry_after_s:
             message += f" (try again in {retry_after_s:.0f} s)"
-        return _class_of(status)(message, retry_after_s=retry_after_s)
+        kind = BadInput if status >= 500 and _TAKES_NO_IMAGE.search(said) else _class_of(status)
+        return kind(message, retry_after_s=retry_after_s)
+
+    def _redirect(self, location: str) -> str:
+        try:
+            hostname = urlsplit(location).hostname
+        except ValueError:
+            hostname = None
+        return f"a redirect to {self.redacted(clean(hostname))}" if hostname else "a redirect"
+
+    def _said(self, answer: Response) -> str:
+        """Give the service's own words for an error, without waiting long: the status says enough."""
+        before, self._idle_s = self._idle_s, min(self._idle_s, _ERROR_IDLE_S)
+        self.has_begun()
+        try:
+            return answer.quote(json.loads(answer.body()))
+        except (RekaError, ValueError, RecursionError):
+            return ""
+        finally:
+            self._idle_s = before
 
     def _debug(self, line: str, headers: Mapping[str, str]) -> None:
         if self._log:
@@ -467,30 +499,55 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-class _Adapter(HTTPAdapter):
-    """Tells of each connection that is made, which is where the socket can be had."""
+@dataclass(frozen=True)
+class _Hooks:
+    """What a connection tells and asks while it is made."""
 
-    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        self._connected = connected
+    opened: Callable[[socket.socket], None]
+    limits: Limits
+
+    def connect_s(self) -> float:
+        return min(self.limits.connect_s, self.limits.deadline.remaining_s())
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that keep our deadlines."""
+
+    def __init__(self, hooks: _Hooks) -> None:
+        self._hooks = hooks
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connected)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._hooks)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self._connected)
+        manager.pool_classes_by_scheme = _pool_classes(self._hooks)
         return manager
 
 
-def _pool_classes(connected: Callable[[socket.socket], None]) -> dict[str, type[HTTPConnectionPool]]:
-    def telling(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+def _pool_classes(hooks: _Hooks) -> dict[str, type[HTTPConnectionPool]]:
+    def in_time_for(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
         class Connection(pool.ConnectionCls):  # type: ignore[name-defined,misc]
+            def _new_conn(self) -> socket.socket:
+                # looks the name up, which no timeout bounds, and tries one address after the other, each for its time
+                opened: socket.socket = in_time(super()._new_conn, hooks.connect_s())
+                hooks.opened(opened)
+                return opened
+
             def connect(self) -> None:
-                super().connect()
-                connected(self.sock)
+                try:
+                    super().connect()
+                except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
+                    raise ConnectTimeoutError(self, "connecting took too long") from error
+                self.sock.settimeout(hooks.limits.deadline.remaining_s())
+
+            def request(self, *args: Any, **kwargs: Any) -> None:
+                if self.sock is not None:  # else the time to connect would bound what is sent, a long upload too
+                    self.timeout = hooks.limits.deadline.remaining_s()
+                super().request(*args, **kwargs)
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
-    return {"http": telling(HTTPConnectionPool), "https": telling(HTTPSConnectionPool)}
+    return {"http": in_time_for(HTTPConnectionPool), "https": in_time_for(HTTPSConnectionPool)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
 import subprocess
 import sys
@@ -96,6 +98,33 @@ def service() -> Iterator[Service]:
 
     with Server(on_request=take) as server:
         yield Service(server, received, arrived)
+
+
+@pytest.fixture
+def serve_stream() -> Iterator[Callable[..., str]]:
+    """Serve one body to every request, and give the origin."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(body: bytes, media_type: str = "text/event-stream") -> str:
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_POST(self) -> None:
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    self.send_response(200)
+                    self.send_header("Content-Type", media_type)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(body)
+
+                def log_message(self, *_: object) -> None:
+                    pass
+
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield serve
 
 
 @pytest.fixture

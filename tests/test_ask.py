@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -116,6 +117,10 @@ class TestStandardInput:
 
         assert Result(process.returncode, stdout.decode(), stderr.decode()) == Result(0, told("hello"), "")
 
+    def test_it_may_be_one_that_can_only_be_written(self, run: Run) -> None:
+        with Path("/dev/null").open("wb") as null:  # as nohup leaves it
+            assert run("ask", "hello", env=SANDBOX, stdin=null.fileno()) == Result(0, told("hello"), "")
+
     def test_a_pipe_that_never_ends_is_given_up_at_the_deadline(self, run: Run) -> None:
         read_end, write_end = os.pipe()
 
@@ -180,6 +185,72 @@ class TestEnds:
             exit_code = process.wait(timeout=20)
 
         assert (exit_code, stderr) == (141, b"")
+
+    def test_a_picture_that_never_comes_is_given_up_at_the_deadline(self, run: Run, tmp_path: Path) -> None:
+        pipe = tmp_path / "picture"
+        os.mkfifo(pipe)
+
+        result = run("ask", "-i", str(pipe), "hello", "--timeout", "0.5", env=SANDBOX)
+
+        assert result == Result(8, "", f"error: nothing came from {pipe} within 0.5 s\n")
+
+    def test_a_pipe_is_no_picture_in_place_of_the_question(self, run: Run, tmp_path: Path) -> None:
+        pipe = tmp_path / "question"
+        os.mkfifo(pipe)
+
+        assert run("ask", str(pipe), env=SANDBOX).exit_code == 0
+
+    def test_a_picture_may_come_through_a_pipe(self, run: Run, tmp_path: Path) -> None:
+        pipe = tmp_path / "picture"
+        os.mkfifo(pipe)
+        with subprocess.Popen(["cp", str(CAT), str(pipe)]):
+            assert run("ask", "-i", str(pipe), "What can you see?", env=SANDBOX) == Result(0, MEASURED, "")
+
+    def test_a_pipe_that_does_not_block_gets_everything(self, clean_env: dict[str, str]) -> None:
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        question = "x" * 200_000
+        with started(clean_env, "ask", stdin=subprocess.PIPE, stdout=write_end) as process:
+            assert process.stdin
+            os.close(write_end)
+            process.stdin.write(question.encode())
+            process.stdin.close()
+            shown = b""
+            while chunk := os.read(read_end, 1000):
+                shown += chunk
+            exit_code = process.wait(20)
+        os.close(read_end)
+
+        assert (exit_code, shown.decode()) == (0, told(question))
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["--version"]])
+    def test_help_that_nobody_reads_is_quiet(self, clean_env: dict[str, str], arguments: list[str]) -> None:
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        with started(clean_env, *arguments, stdout=write_end) as process:
+            os.close(write_end)
+            _, stderr = process.communicate(timeout=20)
+
+        assert (process.returncode, stderr) == (141, b"")
+
+    def test_help_on_a_full_disk_is_an_error(self, clean_env: dict[str, str]) -> None:
+        with Path("/dev/full").open("wb") as full, started(clean_env, "--help", stdout=full) as process:
+            _, stderr = process.communicate(timeout=20)
+
+        assert (process.returncode, stderr) == (10, b"error: cannot write: no space left on device\n")
+
+    @pytest.mark.slow
+    def test_ctrl_c_leaves_no_traceback_whenever_it_comes(self, clean_env: dict[str, str]) -> None:
+        ended = set()
+        for tenths in range(2, 14):
+            with started(clean_env, "ask", "hello", "-m", "sandbox-slow") as process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(tenths * 0.05)
+                process.send_signal(signal.SIGINT)
+                _, stderr = process.communicate(timeout=20)
+            ended.add((process.returncode in (130, -signal.SIGINT), stderr))
+
+        assert ended == {(True, b"")}
 
     def test_a_full_disk_is_an_incomplete_answer(self, clean_env: dict[str, str]) -> None:
         with Path("/dev/full").open("wb") as full, started(clean_env, "ask", "hello", stdout=full) as process:

@@ -21,6 +21,10 @@ def failure(home, **variables):
     return caught.value.message, caught.value.hint
 
 
+def of(home, *values, **more):
+    return Config(home, *values, cache_dir=home / "cache", **more)
+
+
 class TestTheBaseOfTheWebSession:
     @pytest.mark.parametrize(
         ("base", "expected"),
@@ -125,7 +129,15 @@ class TestTheBaseOfTheWebSession:
 class TestTheEnvironment:
     def test_alone_leaves_the_defaults(self, tmp_path):
         assert read(tmp_path) == Config(
-            state_dir=tmp_path, provider="auto", model=None, web_base=None, cookies_file=None, token=None
+            state_dir=tmp_path,
+            provider="auto",
+            model=None,
+            web_base=None,
+            cookies_file=None,
+            token=None,
+            api_base=None,
+            api_key=None,
+            cache_dir=tmp_path / "cache",
         )
 
     def test_sets_everything(self, tmp_path):
@@ -138,27 +150,27 @@ class TestTheEnvironment:
             REKA_TOKEN=f" {CANARY}\n",
         )
         cookies = Path("/secret/cookies.txt")
-        assert found == Config(tmp_path, "web", "reka-flash", "https://chat.reka.ai", cookies, CANARY)
+        assert found == of(tmp_path, "web", "reka-flash", "https://chat.reka.ai", cookies, CANARY)
 
     @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
     def test_counts_blank_variables_as_unset(self, tmp_path, blank):
         names = ("REKA_PROVIDER", "REKA_MODEL", "REKA_WEB_BASE", "REKA_COOKIES", "REKA_TOKEN")
-        assert read(tmp_path, **dict.fromkeys(names, blank)) == Config(tmp_path)
+        assert read(tmp_path, **dict.fromkeys(names, blank)) == of(tmp_path)
 
     def test_may_name_files_in_the_home_of_the_user(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         found = Config.read({"REKA_HOME": "~/reka", "REKA_COOKIES": "~/cookies.txt"})
-        assert found == Config(tmp_path / "reka", cookies_file=tmp_path / "cookies.txt")
+        assert found == of(tmp_path / "reka", cookies_file=tmp_path / "cookies.txt")
 
     def test_is_that_of_the_process_if_none_is_given(self, tmp_path, monkeypatch):
         for name in ("REKA_PROVIDER", "REKA_WEB_BASE", "REKA_COOKIES", "REKA_TOKEN"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("REKA_HOME", str(tmp_path))
         monkeypatch.setenv("REKA_MODEL", "reka-edge")
-        assert Config.read() == Config(tmp_path, model="reka-edge")
+        assert Config.read() == of(tmp_path, model="reka-edge")
 
     def test_has_a_token_that_is_not_shown(self, tmp_path):
-        expected = f"Config(state_dir={tmp_path!r}, provider='auto', model=None, web_base=None, cookies_file=None)"
+        expected = f"Config(state_dir={tmp_path!r}, provider='auto', model=None, web_base=None, cookies_file=None, api_base=None, cache_dir={tmp_path / 'cache'!r})"
         assert repr(read(tmp_path, REKA_TOKEN=CANARY)) == expected
 
 
@@ -175,17 +187,15 @@ class TestThePreferences:
     )
     def test_are_read_from_the_file(self, tmp_path, text, provider, model):
         (tmp_path / "config.toml").write_text(text, encoding="utf-8", newline="")
-        assert read(tmp_path) == Config(tmp_path, provider, model)
+        assert read(tmp_path) == of(tmp_path, provider, model)
 
     def test_are_beaten_by_the_environment(self, tmp_path):
         (tmp_path / "config.toml").write_text('provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8")
-        assert read(tmp_path, REKA_PROVIDER="sandbox", REKA_MODEL="reka-edge") == Config(
-            tmp_path, "sandbox", "reka-edge"
-        )
+        assert read(tmp_path, REKA_PROVIDER="sandbox", REKA_MODEL="reka-edge") == of(tmp_path, "sandbox", "reka-edge")
 
     def test_are_beaten_one_by_one_and_not_by_blank_variables(self, tmp_path):
         (tmp_path / "config.toml").write_text('provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8")
-        assert read(tmp_path, REKA_PROVIDER=" ", REKA_MODEL="reka-edge") == Config(tmp_path, "web", "reka-edge")
+        assert read(tmp_path, REKA_PROVIDER=" ", REKA_MODEL="reka-edge") == of(tmp_path, "web", "reka-edge")
 
     @pytest.mark.parametrize(
         ("text", "name"),
@@ -237,6 +247,7 @@ class TestTheFolders:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
     @staticmethod
     def prefer(folder, model):
@@ -245,21 +256,54 @@ class TestTheFolders:
 
     def test_are_those_of_the_standard(self, tmp_path):
         self.prefer(tmp_path / ".config/reka-cli", "of-home")
-        assert Config.read({}) == Config(tmp_path / ".local/state/reka-cli", model="of-home")
+        assert Config.read({}) == Config(
+            tmp_path / ".local/state/reka-cli", model="of-home", cache_dir=tmp_path / ".cache/reka-cli"
+        )
 
     def test_follow_the_variables_of_the_standard(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "preferences"))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
         self.prefer(tmp_path / ".config/reka-cli", "of-home")
         self.prefer(tmp_path / "preferences/reka-cli", "of-xdg")
-        assert Config.read({}) == Config(tmp_path / "states/reka-cli", model="of-xdg")
+        assert Config.read({}) == Config(
+            tmp_path / "states/reka-cli", model="of-xdg", cache_dir=tmp_path / ".cache/reka-cli"
+        )
 
     def test_are_one_if_a_home_is_given(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
         self.prefer(tmp_path / ".config/reka-cli", "of-home")
         self.prefer(tmp_path / "mine", "of-mine")
-        assert read(tmp_path / "mine") == Config(tmp_path / "mine", model="of-mine")
+        assert read(tmp_path / "mine") == of(tmp_path / "mine", model="of-mine")
 
     def test_are_not_made_by_reading(self, tmp_path):
         Config.read({})
         assert list(tmp_path.iterdir()) == []
+
+
+class TestTheBaseOfTheApi:
+    @pytest.mark.parametrize(
+        ("base", "url"),
+        [
+            ("https://api.reka.ai/v1", "https://api.reka.ai/v1"),
+            ("https://gateway.example/in/front/v1/", "https://gateway.example/in/front/v1"),
+            ("http://localhost:8080/v1", "http://localhost:8080/v1"),
+            ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ],
+    )
+    def test_is_one_whose_way_is_private(self, tmp_path, base, url):
+        assert read(tmp_path, REKA_API_BASE=base).api_base == url
+
+    @pytest.mark.parametrize(
+        "base", ["api.reka.ai/v1", "ftp://x/v1", "https:///v1", "https://a@b/v1", "https://a\\b/v1"]
+    )
+    def test_is_the_url_of_a_host(self, tmp_path, base):
+        expected = ("REKA_API_BASE is not the URL of a host", "export REKA_API_BASE=https://HOST/v1")
+        assert failure(tmp_path, REKA_API_BASE=base) == expected
+
+    def test_ends_in_v1(self, tmp_path):
+        expected = ("REKA_API_BASE must end in /v1", "export REKA_API_BASE=http://localhost:8080/v1")
+        assert failure(tmp_path, REKA_API_BASE="http://localhost:8080") == expected
+
+    def test_is_http_elsewhere_only_if_allowed(self, tmp_path):
+        env = {"REKA_HOME": str(tmp_path), "REKA_API_BASE": "http://192.0.2.1/v1"}
+        assert Config.read(env, insecure_http=True).api_base == "http://192.0.2.1/v1"

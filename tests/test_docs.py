@@ -44,7 +44,7 @@ def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     exec(code, {})
 
     assert capsys.readouterr().out.endswith(
-        "Your question was: What can you see? Usage(input_tokens=53, output_tokens=53) stop\n"
+        "Your question was: What can you see? Usage(input_tokens=53, output_tokens=53, cost_usd=None) stop\n"
     )
 
 
@@ -57,9 +57,9 @@ def test_every_option_of_ask_stands_in_the_readme(run: Run) -> None:
 def test_every_command_has_help_and_stands_in_the_readme(run: Run) -> None:
     names = [command.callback.__name__ for command in app.registered_commands if command.callback]
 
-    assert names == ["ask", "sandbox"]
+    assert names == ["ask", "models", "sandbox"]
     assert [name for name in names if f"`reka-cli {name}" not in README and f"reka-cli {name} " not in README] == []
-    assert [run(name, "--help").exit_code for name in names] == [0, 0]
+    assert [run(name, "--help").exit_code for name in names] == [0, 0, 0]
 
 
 def test_every_variable_that_is_read_stands_in_the_readme() -> None:
@@ -102,4 +102,4 @@ def test_run_time_packages_are_those_that_are_meant() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     names = [re.split(r"[<>=]", one)[0] for one in project["dependencies"]]
-    assert names == ["typer", "rich", "requests", "urllib3", "browser-cookie3", "platformdirs", "pillow"]
+    assert names == ["typer", "rich", "requests", "urllib3", "browser-cookie3", "platformdirs", "pillow", "jsonschema"]

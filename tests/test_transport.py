@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import socket
 import threading
@@ -16,7 +17,7 @@ import urllib3.exceptions
 
 from reka_cli import transport
 from reka_cli.deadline import Deadline, Limits
-from reka_cli.errors import DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
+from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
 from reka_cli.messages import Notice
 from reka_cli.transport import Response, Transport
 
@@ -300,3 +301,112 @@ def test_retry_after_as_a_date() -> None:
 )
 def test_the_words_of_an_error_are_found_in_every_shape(body: object, words: str) -> None:
     assert transport._words(body) == words
+
+
+class _Talk:
+    """A server whose connections stay open: it reads one request after the other and answers each as told."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, connection: socket.socket, stopping: threading.Event) -> None:
+        for answer in self.answers:
+            connection.recv(65_536)
+            connection.sendall(answer)
+        stopping.wait(20)
+
+
+def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting(serve: Callable[[Speak], str]) -> None:
+    size = 20 << 20
+
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        stopping.wait(0.5)  # the sender's buffer is full by now
+        received = 0
+        while received < size:
+            received += len(connection.recv(1 << 20))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nho")
+
+    with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
+        _, first = finish(opened.send("GET", "/", headers={}))
+        assert first.body() == b"hi"
+        _, second = finish(opened.send("POST", "/", headers={}, files={"image": ("x", bytes(size), "image/png")}))
+        assert second.body() == b"ho"
+
+
+@pytest.mark.parametrize("location", [b"http://[bad", b"\xff\xfe", b"http://elsewhere.example/" + b"x" * 5000])
+def test_a_redirect_may_lead_anywhere_and_never_end(serve: Callable[[Speak], str], location: bytes) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 99999999\r\n\r\n"
+    url = serve(_Talk(head))
+    started = time.monotonic()
+
+    with pytest.raises(Refused, match=r"answered with a redirect.* \(302\) where an answer was due"):
+        fetch(url, limits(10))
+    assert time.monotonic() - started < 5
+
+
+# Where the deadline closes a connection just before TLS begins, ssl makes a socket of it that nobody gets hold of.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_proxy_that_answers_byte_by_byte_ends_at_the_deadline(
+    serve: Callable[[Speak], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def speak(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not stopping.wait(0.02):
+            connection.sendall(b"x")
+
+    monkeypatch.setenv("HTTPS_PROXY", serve(speak))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(DeadlineExceeded):
+        fetch("https://space.reka.ai", limits(0.5, retries=0))
+    gc.collect()
+
+
+def test_tls_that_never_comes_is_a_connection_that_is_not_made(serve: Callable[[Speak], str]) -> None:
+    url = serve(lambda _, stopping: stopping.wait(20) and None)
+    with pytest.raises(DeadlineExceeded, match=r"^no connection to 127.0.0.1:\d+ within 0.2 s$"):
+        fetch(url.replace("http:", "https:"), limits(20, connect_s=0.2, retries=0))
+
+
+def test_a_name_that_is_never_found_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found.wait(20))
+
+    with pytest.raises(DeadlineExceeded, match=r"^no connection to localhost:9 within 0.2 s$"):
+        fetch("http://localhost:9", limits(20, connect_s=0.2, retries=0))
+    found.set()
+
+
+def test_an_error_is_told_though_its_body_never_comes(
+    serve: Callable[[Speak], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_ERROR_IDLE_S", 0.1)
+    url = serve(_Talk(b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\n"))
+
+    with pytest.raises(ServiceError, match=r"answered 500 \(Internal Server Error\)$"):
+        fetch(url, limits(20, retries=0))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "image input is not supported - hint: mmproj",
+        "m is not a multimodal model",
+        "This model does not support image input",
+    ],
+)
+def test_a_500_for_a_picture_is_bad_input_and_not_tried_again(serve: Callable[[Speak], str], words: str) -> None:
+    body = b'{"error": {"message": "%s"}}' % words.encode()
+    url = serve(_Talk(b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)))
+
+    with pytest.raises(BadInput, match=words[:20]):
+        fetch(url, limits(5))
+
+
+def test_two_lengths_are_an_answer_that_cannot_be_read(serve: Callable[[Speak], str]) -> None:
+    url = serve(_Talk(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi"))
+
+    with pytest.raises(ServiceError):
+        fetch(url, limits(5))

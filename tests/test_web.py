@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CAT, COOKIE_VALUE, Result, Run, Service, write_cookies
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from reka_cli import BadInput, Client, ServiceError
+from reka_cli import Answer, BadInput, Client, IncompleteAnswer, Refused, ServiceError
 from reka_cli.config import Config
 from reka_cli.credentials import Store
-from reka_cli.messages import Done, Message, Notice, Options, TextDelta, Usage
+from reka_cli.messages import Done, Message, Notice, Options, Start, TextDelta, Usage
+from reka_cli.providers.web import _Progress, _visible
 from reka_cli.session import Cookie, Session
 
 WORDS = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: {}\n"
@@ -160,7 +165,7 @@ class TestEvents:
         deltas = [event.text for event in events if isinstance(event, TextDelta)]
         assert deltas[:4] == ["This", " is", " the", " sandbox"]
         assert "".join(deltas) == WORDS.format("hello").strip() == answer.text
-        assert events[len(deltas) :] == [Usage(20, 20), Done("stop")]
+        assert events == [Start("reka-core"), *map(TextDelta, deltas), Usage(20, 20), Done("stop")]
 
     def test_a_false_separator_is_text(self, client: Client) -> None:
         question = "a\n <section> b\n <sep> c <sep"
@@ -195,7 +200,7 @@ class TestEvents:
 
     def test_closing_the_answer_closes_the_connection(self, client: Client) -> None:
         answer = client.ask("hello", model="sandbox-stall")
-        next(iter(answer))
+        assert [next(iter(answer)) for _ in range(2)] == [Start("sandbox-stall"), TextDelta("This")]
         answer.close()  # an open socket would be a warning, and a warning is a failure
 
         assert answer.text == "This"
@@ -208,7 +213,120 @@ class TestEvents:
         assert caught.value.partial_chars == len("This is the sandbox of reka-cli: a stand-in for Reka,")
 
 
+@pytest.fixture
+def texts(serve_stream: Callable[[bytes], str], home: Path) -> Callable[..., Answer]:
+    """The answer to a stream of these texts so far, the last one with its finish reason."""
+
+    def texts(*so_far: object, finish_reason: str | None = "stop") -> Answer:
+        events = [{"type": "model", "text": text} for text in so_far]
+        if finish_reason:
+            events[-1]["finish_reason"] = finish_reason
+        stream = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+        return Client("web", config=Config(home, web_base=serve_stream(stream), token="token")).ask("hello")
+
+    return texts
+
+
+class TestTextSoFar:
+    @pytest.mark.parametrize(
+        ("so_far", "deltas"),
+        [
+            (["caf\ufffd", "café is", "café is it"], ["caf", "é is", " it"]),
+            (["a\ud83d", "a\ud83d\ude00", "a\ud83d\ude00 b"], ["a", "😀", " b"]),
+            (["a", "a\ufffd"], ["a", "\ufffd"]),
+            (["a\n <sep>\n <sep>"], ["a"]),
+            (["a", "a\n <sep> hum", "a\n <sep> human:"], ["a"]),
+            (["a\n <s", "a\n <sect"], ["a", "\n <sect"]),
+            (["hello", None], ["hello"]),
+            (["  a ", "  a \n b"], ["a", " \n b"]),
+        ],
+    )
+    def test_becomes_deltas(self, texts: Callable[..., Answer], so_far: list[object], deltas: list[str]) -> None:
+        events = list(texts(*so_far))
+
+        assert [event.text for event in events if isinstance(event, TextDelta)] == deltas
+        assert [event for event in events if isinstance(event, Notice)] == []
+
+    @pytest.mark.parametrize("text", [5, ["a"], {"a": "b"}])
+    def test_that_is_no_text_is_a_service_error(self, texts: Callable[..., Answer], text: object) -> None:
+        with pytest.raises(ServiceError, match="the service sent an answer whose text is no text"):
+            texts(text).read()
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.text("ab \n<sep>é", max_size=8), min_size=1, max_size=8))
+    def test_joined_deltas_are_the_text_unless_that_is_told(self, pieces: list[str]) -> None:
+        progress, events = _Progress(), []
+        for index in range(len(pieces)):
+            events += progress.events("".join(pieces[: index + 1]), is_last=index == len(pieces) - 1)
+        events += progress.end("stop")
+
+        joined = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert any(isinstance(event, Notice) for event in events) or joined == _visible("".join(pieces))
+
+    def test_what_is_read_again_fails_again(self, texts: Callable[..., Answer]) -> None:
+        answer = texts("half", finish_reason=None)
+
+        for _ in range(2):
+            with pytest.raises(IncompleteAnswer, match="did not say that this is its end"):
+                answer.read()
+
+    def test_an_answer_that_was_closed_is_not_whole(self, texts: Callable[..., Answer]) -> None:
+        answer = texts("a", "a b")
+        next(iter(answer))
+        answer.close()
+
+        with pytest.raises(IncompleteAnswer, match="the answer was closed before its end"):
+            answer.read()
+
+
+class TestBodies:
+    @pytest.mark.parametrize("body", [b"\n <!doctype html><p>challenge", b"<html>"])
+    def test_a_page_is_refused_whatever_type_it_claims(self, serve_stream: Any, home: Path, body: bytes) -> None:
+        with pytest.raises(Refused, match="the service answered with a web page where an answer was due"):
+            Client("web", config=Config(home, web_base=serve_stream(body), token="token")).ask("hello").read()
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            (b'{"detail": "gone"}', "the service reported an error: gone"),
+            (b"[]", "the service sent an answer that is no object"),
+            (b"{", "the service sent something that is not JSON in its answer"),
+        ],
+    )
+    def test_json_that_is_no_answer_is_a_service_error(
+        self, serve_stream: Any, home: Path, body: bytes, message: str
+    ) -> None:
+        base = serve_stream(body, "application/json")
+        with pytest.raises(ServiceError) as caught:
+            Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read()
+
+        assert caught.value.message == message
+
+    def test_json_may_begin_with_a_byte_order_mark(self, serve_stream: Any, home: Path) -> None:
+        base = serve_stream(b'\xef\xbb\xbf{"text": "hi", "finish_reason": "stop"}', "application/json")
+
+        assert Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read() == "hi"
+
+    def test_an_event_that_does_not_end_is_a_service_error(self, serve_stream: Any, home: Path) -> None:
+        base = serve_stream(b"data: " + b"x" * (17 << 20))
+        with pytest.raises(ServiceError, match="the service sent more than 16 MB as one event"):
+            Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read()
+
+
 class TestToken:
+    @pytest.mark.parametrize("token", ["abc\ndef-secret", "žluť-secret", "a b-secret"])
+    def test_one_that_no_header_can_carry_is_refused_and_not_shown(
+        self, run: Run, service: Service, token: str
+    ) -> None:
+        result = run("ask", "hello", "--debug", env={"REKA_WEB_BASE": service.url, "REKA_TOKEN": token})
+
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert result.stderr.endswith(
+            "error: REKA_TOKEN holds what no header can carry\nhint: export REKA_TOKEN=... once more\n"
+        )
+        assert "secret" not in result.stderr
+        assert service.received == []
+
     def test_it_is_kept_for_the_next_question(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
         results = [run("ask", "hello", env=web_env) for _ in range(2)]
 

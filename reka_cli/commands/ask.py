@@ -12,10 +12,12 @@ from typer import Argument, Option
 from reka_cli import images as pictures
 from reka_cli.answer import Answer
 from reka_cli.client import Client
+from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.messages import Options
 from reka_cli.render import NAMES, renderer
+from reka_cli.schema import read as read_schema
 from reka_cli.terminal import Terminal, piped_text, say
 
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
@@ -27,15 +29,23 @@ def ask(
     image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help="A picture; repeatable.")] = None,
     model: Annotated[str | None, Option("-m", "--model", help="The model to ask.")] = None,
     system: Annotated[str | None, Option("-s", "--system", help="What the model is told before the question.")] = None,
-    provider: Annotated[str | None, Option("--provider", help="The way to a model: auto, web, sandbox.")] = None,
+    provider: Annotated[
+        str | None, Option("--provider", help="The way to a model: auto, web, api, local, sandbox.")
+    ] = None,
     max_tokens: Annotated[int | None, Option("--max-tokens", help="The longest answer, in tokens.", min=1)] = None,
     temperature: Annotated[float | None, Option("--temperature", help="How much chance is in it.", min=0.0)] = None,
     seed: Annotated[int | None, Option("--seed", help="The same seed asks for the same answer.")] = None,
+    schema: Annotated[str | None, Option("--schema", metavar="FILE|JSON", help="A JSON Schema for the answer.")] = None,
+    video: Annotated[list[str] | None, Option("--video", metavar="FILE|URL", help="A clip; repeatable.")] = None,
+    mmproj: Annotated[str | None, Option("--mmproj", metavar="FILE", help="What lets a local model see.")] = None,
+    context: Annotated[int | None, Option("--context", help="Tokens a local model has room for.", min=1)] = None,
+    reasoning: Annotated[str, Option("--reasoning", metavar="show|hide", help="On stderr, on a terminal.")] = "show",
     format_: Annotated[str, Option("-f", "--format", help="How to print it.", metavar="|".join(NAMES))] = "auto",
     timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
     idle_timeout: Annotated[float, Option("--idle-timeout", help="For silence in the answer.", metavar="S")] = 60.0,
     retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
     allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
+    insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
     no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
     verbose: Annotated[bool, Option("-v", "--verbose", help="Model, tokens and seconds on stderr.")] = False,
@@ -47,7 +57,9 @@ def ask(
     error, 8 timeout, 9 network, 10 the answer is incomplete, 70 internal.
     """
     started = time.monotonic()
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    if reasoning not in ("show", "hide"):
+        raise UsageError(f"--reasoning is show or hide, not {reasoning!r}")
+    terminal = Terminal(quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show")
     deadline = Deadline.after(timeout)
     render = renderer(format_)
     client = Client(
@@ -56,14 +68,19 @@ def ask(
         idle_timeout_s=idle_timeout,
         retries=retries,
         allow_partial=allow_partial,
+        config=Config.read(insecure_http=insecure_http),
         log=say if debug else None,
     )
+    wanted = read_schema(schema) if schema else None
     sources = [*(image or []), *(files or [])]
     _refuse_picture_as_prompt(prompt)
-    loaded = pictures.load_all(sources)
-    question = _question(prompt, bool(sources), terminal, None if no_stdin else deadline)
-    options = Options(max_tokens, temperature, seed)
-    with closing(client.ask(question, loaded, system=system, options=options, deadline=deadline)) as answer:
+    loaded = pictures.load_all(sources, deadline)
+    question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
+    options = Options(max_tokens, temperature, seed, mmproj, context)
+    asked = client.ask(
+        question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
+    )
+    with closing(asked) as answer:
         render(answer, terminal)
         terminal.detail(_summary(answer, time.monotonic() - started))
 
@@ -95,4 +112,5 @@ def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_
 def _summary(answer: Answer, total_s: float) -> str:
     usage = answer.usage
     tokens = f", {usage.input_tokens} tokens in, {usage.output_tokens} out" if usage else ""
-    return f"{answer.provider}, {answer.model}{tokens}, {total_s:.1f} s"
+    cost = f", {usage.cost_usd:.6f} USD" if usage and usage.cost_usd is not None else ""
+    return f"{answer.provider}, {answer.model}{tokens}{cost}, {total_s:.1f} s"

@@ -38,6 +38,8 @@ def sandbox(
             "# In another terminal:\n"
             f"export REKA_WEB_BASE={server.url}\n"
             f"export REKA_TOKEN={server.token}\n"
+            "# or, for the way of the API:\n"
+            f"export REKA_API_BASE={server.url}/v1\n"
         )
         say("# reka-cli sandbox --faults lists the models that misbehave")
         server.stopping.wait()

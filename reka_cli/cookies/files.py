@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from reka_cli.deadline import in_time
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions
 
 _LARGEST = 50 << 20  # bytes
+_LONGEST_WAIT_S = 10.0  # for a file that is a pipe
 _FORMATS = "known formats: Netscape cookies.txt, JSON of Cookie-Editor"
 _HTTP_ONLY = "#HttpOnly_"
 
@@ -25,7 +27,11 @@ def read_session(path: Path, host: str | None, now_s: float | None = None) -> Se
     Raises BadInput if the file cannot be read as one of the formats, NotLoggedIn if it has no live session.
     """
     now_s = time.time() if now_s is None else now_s
-    cookies = parse(_text(path), str(path))
+    try:
+        text = _text(path) if path.is_file() else in_time(lambda: _text(path), _LONGEST_WAIT_S)
+    except TimeoutError as error:
+        raise BadInput(f"nothing came from the cookie file {path} within {_LONGEST_WAIT_S:g} s") from error
+    cookies = parse(text, str(path))
     own = [cookie for cookie in cookies if cookie.host in (*HOSTS, "reka.ai")]
     of_host = session_of(own, host, now_s) if host in HOSTS else None
     if found := of_host or next(iter(sessions(own, now_s)), None):

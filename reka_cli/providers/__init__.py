@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import ClassVar, Protocol, cast
 
+from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.deadline import Limits
 from reka_cli.errors import NotLoggedIn, UsageError
-from reka_cli.messages import ChatRequest, Events
+from reka_cli.messages import ChatRequest, Events, Notice
 
-_CLASSES = {"web": "Reka", "sandbox": "Sandbox"}
+_CLASSES = {"web": "Reka", "api": "Api", "local": "Local", "sandbox": "Sandbox"}
+_WEB_MODELS = ("reka-core", "reka-flash", "reka-edge")
 NAMES = tuple(_CLASSES)
 
 
@@ -22,7 +24,7 @@ class Provider(Protocol):
     """
 
     name: ClassVar[str]
-    default_model: ClassVar[str]
+    default_model: str  # "" where the provider finds out for itself
 
     def __init__(self, config: Config, limits: Limits, log: Callable[[str], None] | None) -> None: ...
 
@@ -31,6 +33,10 @@ class Provider(Protocol):
 
         Raises BadInput, before anything is sent, for what the wire cannot carry.
         """
+        ...
+
+    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+        """Return what can be asked; with `refresh` not from a list that was kept."""
         ...
 
 
@@ -42,13 +48,17 @@ def load(name: str) -> type[Provider]:
     return cast("type[Provider]", getattr(module, _CLASSES[name]))
 
 
-def choose(config: Config) -> str:
+def choose(config: Config, model: str | None) -> str:
     """Give the name of the provider that `auto` means; raise NotLoggedIn if none can be used."""
-    from reka_cli.credentials import web_access
+    from reka_cli.credentials import api_access, web_access
 
+    if model in _WEB_MODELS and web_access(config):
+        return "web"
+    if api_access(config):
+        return "api"
     if web_access(config):
         return "web"
     raise NotLoggedIn(
-        "there is no session of Reka to ask with",
-        hint="export REKA_COOKIES=FILE (cookies.txt of space.reka.ai); to try without one: --provider sandbox",
+        "there is neither an API key nor a web session to ask with",
+        hint="export REKA_API_KEY=... or REKA_COOKIES=FILE; to try without: --provider sandbox",
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import ClassVar
 
+from reka_cli.catalogue import Model
 from reka_cli.config import Config
-from reka_cli.credentials import WebAccess
+from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.deadline import Limits
-from reka_cli.messages import ChatRequest, Events
+from reka_cli.messages import ChatRequest, Events, Notice
+from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
 from reka_cli.sandbox.server import Server
 from reka_cli.session import HOSTS, Cookie, Session
@@ -20,7 +22,7 @@ class Sandbox:
     """A stand-in that needs no account and says in every answer that it is one."""
 
     name: ClassVar[str] = "sandbox"
-    default_model: ClassVar[str] = "sandbox"
+    default_model: str = "sandbox"
 
     def __init__(self, config: Config, limits: Limits, log: Callable[[str], None] | None = None) -> None:
         self._config = config
@@ -32,3 +34,9 @@ class Sandbox:
         with Server() as server:
             access = WebAccess(server.url, session=_SESSION)
             yield from Reka(self._config, self._limits, self._log, access).events(request)
+
+    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+        """See Provider.models."""
+        with Server() as server:
+            access = ApiAccess(f"{server.url}/v1")
+            return (yield from Api(self._config, self._limits, self._log, access).models(refresh=refresh))

@@ -6,30 +6,32 @@ reca and jessfin, MIT, 2024; and others), collected in docs/protocols.md. Last r
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, ClassVar
 
-from reka_cli import sse
+from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, web_access
 from reka_cli.deadline import Limits
 from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
-from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, TextDelta, Usage
-from reka_cli.session import Session
+from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
+from reka_cli.schema import instruction
+from reka_cli.session import Session, is_bearer
+from reka_cli.stream import objects
 from reka_cli.transport import Diverted, Response, Transport
 
 LOGIN_HINT = "log in at https://space.reka.ai, export its cookies, then: export REKA_COOKIES=FILE"
 RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and use REKA_COOKIES"
 
-_BEARER = re.compile(r"[\x21-\x7e]{1,16384}")  # what a header can carry
+MODELS = ("reka-core", "reka-flash", "reka-edge")
 
-# The models' turn separator. It comes letter by letter at the end of an answer, after a newline and a blank.
-_SEPARATOR = "\n <sep>"
+# The models' turn separator, and the next turn that a model may make up. It comes letter by letter at the end of an
+# answer, after a newline and a blank.
+_SEPARATOR = "\n <sep> human:"
+_HALF_CHARACTERS = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 _SEPARATOR_PARTS = tuple(_SEPARATOR[:length] for length in range(len(_SEPARATOR), 2, -1))
 
 
@@ -37,7 +39,7 @@ class Reka:
     """Reka's web chat with the session of the user."""
 
     name: ClassVar[str] = "web"
-    default_model: ClassVar[str] = "reka-core"
+    default_model: str = "reka-core"
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Reka:
     def events(self, request: ChatRequest) -> Events:
         """See Provider.events."""
         turns, image = _conversation(request)
+        yield Start(request.model)
         with closing(Transport(self._access.base_url, self._limits, self._log)) as transport:
             call = _Call(transport, self._access)
             try:
@@ -66,6 +69,11 @@ class Reka:
                 error.hint = RENEW_HINT if self._access.token else LOGIN_HINT
                 raise
             yield from _answer(response)
+
+    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
+        """See Provider.models: there is no list to ask for, only the names that clients of 2024 knew."""
+        yield Notice("the web session has no list: these names were seen in clients of 2024, any other is sent too")
+        return tuple(Model(name, ("text", "image")) for name in MODELS)
 
 
 class _Call:
@@ -111,7 +119,8 @@ class _Call:
     def _kept_token(self) -> str | None:
         access = self._access
         if access.session and access.store:
-            return access.store.token(access.session, access.base_url)
+            with suppress(NotLoggedIn):  # a store that cannot be used is told when the next token is to be kept
+                return access.store.token(access.session, access.base_url)
         return access.token
 
     def _mint(self, session: Session) -> Generator[Notice, None, str]:
@@ -123,7 +132,7 @@ class _Call:
             raise NotLoggedIn("the web session is no longer valid: the service wants a login") from error
         answer = response.json()
         token = answer.get("accessToken") if isinstance(answer, dict) else None
-        if not (isinstance(token, str) and _BEARER.fullmatch(token)):
+        if not (isinstance(token, str) and is_bearer(token)):
             raise NotLoggedIn("the web session gave no access token")
         now = self._session = session.refreshed(response.set_cookie, time.time()) or session
         for secret in (token, *(cookie.value for cookie in now.cookies)):
@@ -142,7 +151,7 @@ class _Call:
             bound_to = now if access.session_is_stored or access.session is None else access.session
             access.store.save_token(token, bound_to, access.base_url)
         except (OSError, NotLoggedIn) as error:
-            reason = error.message if isinstance(error, NotLoggedIn) else os.strerror(error.errno or 0).lower()
+            reason = error.message if isinstance(error, NotLoggedIn) else (error.strerror or "failed").lower()
             yield Notice(f"the access token could not be kept for the next question: {reason}")
 
 
@@ -158,6 +167,8 @@ def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | N
     if len(messages) % 2 == 0:
         raise BadInput("on the web session a conversation must end with a question")
     first, *later = messages
+    if any(message.videos for message in request.messages):
+        raise BadInput("the web session takes no video here", hint="--provider api")
     if system.images or any(message.images for message in later):
         raise BadInput("on the web session a picture can only go with the first question of a conversation")
     if len(first.images) > 1:
@@ -165,8 +176,10 @@ def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | N
         raise BadInput(f"the web session takes one picture a question, not {count}", hint="ask about one at a time")
     kinds = {"user": "human", "assistant": "model"}
     turns = [{"type": kinds[message.role], "text": message.text} for message in messages]
+    if request.schema is not None:
+        turns[-1]["text"] += instruction(request.schema)
     if system.text:
-        turns[0]["text"] = f"{system.text}\n\n{first.text}"
+        turns[0]["text"] = f"{system.text}\n\n{turns[0]['text']}"
     return turns, next(iter(first.images), None)
 
 
@@ -185,9 +198,12 @@ def _body(request: ChatRequest, turns: list[dict[str, str]]) -> dict[str, Any]:
 def _answer(response: Response) -> Iterator[Event]:
     """Turn the stream of texts so far into deltas; end at `finish_reason`, or with none at the end of the stream."""
     progress = _Progress()
-    with closing(_answers(response)) as answers:
+    with closing(objects(response)) as answers:
         for answer in answers:
-            yield from progress.events(answer.get("text", ""))
+            if answer is None or answer.get("type", "model") != "model":
+                continue
+            if answer.get("text") is not None:
+                yield from progress.events(answer["text"], is_last=bool(answer.get("finish_reason")))
             if answer.get("finish_reason"):
                 yield from _usage(answer.get("metadata"))
                 yield from progress.end(str(answer["finish_reason"]))
@@ -203,11 +219,12 @@ class _Progress:
         self._latest = ""
         self._rewritten = False
 
-    def events(self, so_far: object) -> Iterator[Event]:
+    def events(self, so_far: object, *, is_last: bool) -> Iterator[Event]:
         """Give what is new in `so_far`, the whole text with its blanks and its unfinished separator."""
         if not isinstance(so_far, str):
             raise ServiceError("the service sent an answer whose text is no text")
-        self._latest = _visible(so_far)
+        # a character that was cut in two comes as U+FFFD or as half a surrogate pair first
+        self._latest = _visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS))
         if self._shown.startswith(self._latest):
             return  # nothing new, or shorter for now: the end decides
         if not self._latest.startswith(self._shown):
@@ -231,41 +248,9 @@ class _Progress:
 
 def _visible(so_far: str) -> str:
     text = so_far.rstrip()
-    for part in _SEPARATOR_PARTS:
-        if text.endswith(part):
-            return text.removesuffix(part).strip()
+    while part := next((part for part in _SEPARATOR_PARTS if text.endswith(part)), None):
+        text = text.removesuffix(part).rstrip()
     return text.lstrip()
-
-
-def _answers(response: Response) -> Generator[dict[str, Any], None, None]:
-    """Give the JSON objects that are part of the answer, from a stream or from one JSON body."""
-    if response.media_type == "application/json":
-        parts = iter([sse.ServerSentEvent("message", response.body().decode("utf-8", "replace"))])
-        yield from _parts_of_answer(response, parts)
-        return
-    with closing(response.chunks()) as chunks:
-        yield from _parts_of_answer(response, sse.events(chunks))
-
-
-def _parts_of_answer(
-    response: Response, events: Iterator[sse.ServerSentEvent]
-) -> Generator[dict[str, Any], None, None]:
-    for event in events:
-        if event.event not in ("message", "error") or event.data in ("", "[DONE]"):
-            continue
-        try:
-            part = json.loads(event.data)
-        except (ValueError, RecursionError) as error:
-            if event.event == "error":
-                part = event.data
-            else:
-                raise ServiceError("the service sent something that is not JSON in its answer") from error
-        if event.event == "error" or (isinstance(part, dict) and part.get("error")):
-            raise ServiceError(f"the service reported an error: {response.quote(part) or 'it does not say which'}")
-        if not isinstance(part, dict):
-            raise ServiceError("the service sent an answer that is no object")
-        if part.get("type", "model") == "model":
-            yield part
 
 
 def _usage(metadata: object) -> Iterator[Usage]:

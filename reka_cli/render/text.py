@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from reka_cli.escapes import Cleaner
-from reka_cli.messages import Done, Event, Notice, ReasoningDelta, TextDelta, Usage
+from reka_cli.messages import Done, Event, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.terminal import Terminal
 
 
@@ -17,14 +17,18 @@ def render_text(events: Iterable[Event], terminal: Terminal) -> None:
         for event in events:
             match event:
                 case TextDelta(delta):
+                    terminal.end_thinking()
                     text.write(delta)
                 case Notice(said):
                     terminal.notice(said)
-                case ReasoningDelta() | Usage() | Done():
+                case ReasoningDelta(thought):
+                    terminal.think(thought)
+                case Start() | Usage() | Done():
                     pass
                 case _:
                     assert_never(event)
     finally:
+        terminal.end_thinking()
         text.end()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _COLOURS = {
@@ -44,6 +45,14 @@ class Picture:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video that nobody decodes: what it is called, and its size unless it is elsewhere."""
+
+    media_type: str
+    size_bytes: int | None
+
+
 def measure(data: bytes) -> Picture | None:
     """Measure a picture by its content, whatever type was claimed; None if it is none."""
     from PIL import Image, UnidentifiedImageError
@@ -59,7 +68,7 @@ def measure(data: bytes) -> Picture | None:
     return Picture(kind, width, height, len(data), _colour_name(*mean), has_exif, digest)
 
 
-def answer(question: str, pictures: list[Picture], turns: int = 1) -> str:
+def answer(question: str, pictures: Sequence[Picture], turns: int = 1, clips: Sequence[Clip] = ()) -> str:
     """Put what is known into Markdown."""
     lines = ["This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see."]
     for picture in pictures:
@@ -72,6 +81,15 @@ def answer(question: str, pictures: list[Picture], turns: int = 1) -> str:
             f"- mean colour: {picture.colour}",
             f"- EXIF metadata: {'present' if picture.has_exif else 'none'}",
             f"- SHA-256: {picture.sha256}",
+        ]
+    for clip in clips:
+        size = "unknown: the sandbox fetches nothing" if clip.size_bytes is None else f"{clip.size_bytes} bytes"
+        lines += [
+            "",
+            "What it knows of your video without decoding it:",
+            "",
+            f"- format, as claimed: {clip.media_type}",
+            f"- size: {size}",
         ]
     if turns > 1:
         lines += ["", f"The conversation has {turns} turns."]

@@ -1,101 +1,77 @@
 """Misbehaviour on request: ask for a model called `sandbox-NAME`, and the sandbox fails as services do.
 
-Each fault says where it was seen, or that it is assumed. A fault is either an answer instead of the stream
-(`status`) or a course the stream takes (`course`), in steps that know no wire.
+Each fault says where it was seen, or that it is assumed. A fault is an answer instead of the stream (`instead`), a
+course that the stream takes (`course`), in steps that know no wire, or another text where JSON is due (`json_text`).
+What one wire alone can have leaves the other as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any, Literal
+
+from reka_cli.sandbox import instances
+from reka_cli.sandbox.answers import texts_so_far
+from reka_cli.sandbox.steps import BareLine, Cut, End, Fail, Raw, Say, Separate, Status, Step, Think, Wait
 
 PREFIX = "sandbox-"
-
-
-@dataclass(frozen=True)
-class Say:
-    """The whole text so far, as the wire sends it."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Wait:
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Bytes put into the stream as they are."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class BareLine:
-    """The whole answer as one JSON line that is no server-sent event."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class End:
-    """The regular end, with its reason and the final text."""
-
-    finish_reason: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The connection breaks off."""
-
-
-Step = Say | Wait | Raw | BareLine | End | Cut
 Course = Callable[[Sequence[str]], Iterable[Step]]
 
 
-@dataclass(frozen=True)
-class Status:
-    """An HTTP answer instead of a stream."""
-
-    code: int
-    body: bytes = b""
-    media_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
+def whole(texts: Sequence[str]) -> Iterator[Step]:
+    """The good course: the text grows, then the models' separator comes, then the end without it."""
+    yield from map(Say, texts)
+    yield Separate(texts[-1])
+    yield End("stop", texts[-1])
 
 
 @dataclass(frozen=True)
 class Fault:
     does: str
     source: str
-    status: Status | None = None
-    course: Course | None = None
+    instead: Status | Cut | None = None
+    course: Course = whole
+    api_course: Course | None = None  # where the API's wire goes another way
+    json_text: Callable[[Any], str] = instances.valid  # schema -> the answer that is to satisfy it
     once: bool = False  # only every other request, so that one more attempt succeeds
-    close_framing: bool = False  # no Content-Length, no chunks: the body ends with the connection
-    hang_up: bool = False  # no answer at all
+    for_pictures: bool = False  # only where there is a picture
+    framed: bool = True  # with Content-Length or chunks; else the body ends with the connection
+
+    def strikes(self, *, has_picture: bool) -> Status | Cut | None:
+        """Give the answer instead of the stream, if there is to be one."""
+        return self.instead if has_picture or not self.for_pictures else None
+
+    def json_answer(self, schema: Any, turns: int) -> str:
+        """Give the answer to a schema; who fails once is right in a later turn, whichever server it comes to."""
+        return instances.valid(schema) if self.once and turns > 1 else self.json_text(schema)
 
 
-def whole(texts: Sequence[str]) -> Iterator[Step]:
-    """The good course: the text grows, then the models' separator comes letter by letter, then the end without it."""
-    yield from map(Say, texts)
-    for length in range(1, len(_SEPARATOR) + 1):
-        yield Say(texts[-1] + _SEPARATOR[:length])
-    yield End("stop", texts[-1])
+NO_FAULT = Fault("answers", "")
 
 
-def find(model: str) -> Fault | None:
+def find(model: str) -> Fault:
     """Give the fault that a model name asks for; any other name answers normally."""
-    return FAULTS.get(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else None
+    return FAULTS.get(model.removeprefix(PREFIX), NO_FAULT) if model.startswith(PREFIX) else NO_FAULT
 
 
-_SEPARATOR = "\n <sep>"
 _CHALLENGE = b"<!doctype html><title>Just a moment...</title><p>sandbox: this stands for a challenge page"
 _GARBAGE = b"data: {not json\n\n"
 _ERROR_EVENT = b'event: error\ndata: {"message": "the sandbox gives up"}\n\n'
-_ERROR_FIELD = b'data: {"error": "the sandbox gives up"}\n\n'
 _OTHER_EVENTS = b': a comment\n\nevent: ping\ndata: 1\n\ndata: {"type": "search", "text": "sandbox"}\n\n'
+_NO_CHOICES = (
+    b'data: {"object": "chat.completion.chunk"}\n\n'
+    b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
+    b'data: {"object": "chat.completion.chunk", "choices": [{"index": 0, "finish_reason": null}]}\n\n'
+)
+NO_IMAGE = (
+    b'{"error": {"code": 500, "type": "server_error", "message": "image input is not supported - hint: if this is '
+    b'unexpected, you may need to provide the mmproj"}}'
+)
+_DONE = b"data: [DONE]\n\n"
 _ESCAPES = "\x1b]52;c;c2FuZGJveA==\x07\x1b[31m\x1b]0;title\x1b\\\x9b2J\x07\r"
+_TRACE = "The sandbox does not think: this stands for a trace of reasoning."
 
 
 def _half(texts: Sequence[str]) -> list[Step]:
@@ -103,7 +79,7 @@ def _half(texts: Sequence[str]) -> list[Step]:
 
 
 def _ended_early(texts: Sequence[str], finish_reason: str) -> list[Step]:
-    half = texts[: len(texts) // 2]
+    half = texts[: len(texts) // 2] or [""]
     return [*map(Say, half), End(finish_reason, half[-1])]
 
 
@@ -128,8 +104,43 @@ def _rewrite(texts: Sequence[str]) -> Iterator[Step]:
     yield End("stop", texts[-1].replace("a stand-in", "a substitute", 1))
 
 
-def _error(code: int, message: str, **headers: str) -> Status:
-    body = f'{{"error": {{"type": "sandbox", "message": "{message}"}}}}'.encode()
+def _thinking(
+    texts: Sequence[str], field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
+) -> list[Step]:
+    return [*(Think(trace, field) for trace in texts_so_far(_TRACE)), *whole(texts)]
+
+
+def _only_thinking(_: Sequence[str]) -> list[Step]:
+    return [*map(Think, texts_so_far(_TRACE)), End("length", "")]
+
+
+def _in_pieces(text: str) -> Iterator[Step]:
+    """Say the text one, two and three characters at a time, so that every tag is cut."""
+    end = 0
+    for size in cycle((1, 2, 3)):
+        end += size
+        yield Say(text[:end])
+        if end >= len(text):
+            break
+    yield End("stop", text)
+
+
+def _tagged(tag: str) -> Course:
+    return lambda texts: _in_pieces(f"<{tag}>{_TRACE}</{tag}>\n\n{texts[-1]}")
+
+
+def _without_choices(texts: Sequence[str]) -> Iterator[Step]:
+    for step in whole(texts):
+        yield Raw(_NO_CHOICES)
+        yield step
+
+
+def _unclosed(texts: Sequence[str]) -> list[Step]:
+    return [*map(Say, texts), End("stop", texts[-1], closing=False)]
+
+
+def _error(code: int, message: str, kind: str = "sandbox", **headers: str) -> Status:
+    body = f'{{"error": {{"type": "{kind}", "message": "{message}"}}}}'.encode()
     return Status(code, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -137,6 +148,8 @@ _ASSUMED = "assumed: nobody recorded this of Reka's web session"
 _HTTP = "assumed of Reka; what HTTP services in general do"
 _V1 = "a finish_reason of API v1, 2024"
 _A6, _A7, _A8 = (f"seen by clients: docs/protocols.md, {section}" for section in ("A6", "A7", "A8"))
+_B4, _B5, _B7, _B9, _C = (f"docs/protocols.md, {section}" for section in ("B4", "B5", "B7", "B9", "C"))
+_B4_OPEN = "assumed: no text names the end of the API's stream (docs/protocols.md, B4)"
 
 FAULTS: dict[str, Fault] = {
     "400": Fault("refuses the request", _HTTP, _error(400, "the sandbox refuses this request")),
@@ -159,7 +172,7 @@ FAULTS: dict[str, Fault] = {
     "504": Fault("takes too long behind its gateway", _HTTP, Status(504, b"", "text/plain")),
     "html": Fault("serves a challenge page with status 200", _ASSUMED, Status(200, _CHALLENGE, "text/html")),
     "redirect": Fault("sends elsewhere", _ASSUMED, Status(302, headers={"Location": "https://elsewhere.invalid/"})),
-    "hang-up": Fault("closes the connection without an answer", _HTTP, hang_up=True),
+    "hang-up": Fault("closes the connection without an answer", _HTTP, Cut()),
     "silent": Fault("never begins", _HTTP, course=lambda _: [Wait(3600)]),
     "empty": Fault("ends without a word", _HTTP, course=lambda _: [Say(""), End("stop", "")]),
     "nothing": Fault("sends an empty body", _HTTP, course=lambda _: []),
@@ -172,16 +185,54 @@ FAULTS: dict[str, Fault] = {
     "garbage": Fault("sends what is no JSON", _ASSUMED, course=lambda texts: [*_half(texts), Raw(_GARBAGE)]),
     "error-event": Fault("reports an error", _ASSUMED, course=lambda texts: [*_half(texts), Raw(_ERROR_EVENT)]),
     "error-field": Fault(
-        "reports an error as a field", _ASSUMED, course=lambda texts: [*_half(texts), Raw(_ERROR_FIELD)]
+        "reports an error as a field", _ASSUMED, course=lambda texts: [*_half(texts), Fail("the sandbox gives up")]
     ),
-    "rewrite": Fault("rewrites what it already sent", _ASSUMED, course=_rewrite),
-    "take-back": Fault("takes the end of its answer back", _A7, course=_take_back),
-    "repeat": Fault("sends each text twice", _ASSUMED, course=_repeat),
+    "rewrite": Fault("rewrites what it already sent", _ASSUMED, course=_rewrite, api_course=whole),
+    "take-back": Fault("takes the end of its answer back", _A7, course=_take_back, api_course=whole),
+    "repeat": Fault("sends each text twice", _ASSUMED, course=_repeat, api_course=whole),
     "blanks": Fault("begins with blanks", _A7, course=lambda texts: whole(["  " + text for text in texts])),
-    "bare-json": Fault("answers with one bare JSON line", _A7, course=lambda texts: [BareLine("  " + texts[-1])]),
+    "bare-json": Fault(
+        "answers with one bare JSON line", _A7, course=lambda texts: [BareLine("  " + texts[-1])], api_course=whole
+    ),
     "other-events": Fault("sends other events too", _A6, course=lambda texts: [Raw(_OTHER_EVENTS), *whole(texts)]),
     "osc52": Fault("tries to rule the terminal", _ASSUMED, course=lambda texts: whole([_ESCAPES + t for t in texts])),
     "only-escapes": Fault("sends nothing but escape sequences", _ASSUMED, course=lambda _: whole([_ESCAPES])),
-    "close": Fault("ends its body by closing the connection", _HTTP, course=whole, close_framing=True),
+    "close": Fault("ends its body by closing the connection", _HTTP, framed=False),
     "slow": Fault("says twenty words a second", "that is how models speak", course=_slow),
+    "reasoning": Fault("reasons first, in reasoning_content", _B5, course=_thinking),
+    "reasoning-field": Fault("reasons first, in reasoning", _B5, course=lambda texts: _thinking(texts, "reasoning")),
+    "reasoning-tags": Fault(
+        "reasons first, between <reasoning> tags", f"{_B5} and C", course=_thinking, api_course=_tagged("reasoning")
+    ),
+    "think-tags": Fault(
+        "reasons first, between <think> tags", "assumed of local servers", course=_thinking, api_course=_tagged("think")
+    ),
+    "reasoning-length": Fault("reasons until nothing is left", _B5, course=_thinking, api_course=_only_thinking),
+    "wrapped": Fault(
+        "wraps its answer into <answer> and <sep>",
+        f"{_C}: llama.cpp without --reasoning off, LM Studio",
+        api_course=lambda texts: _in_pieces(f"<answer>{texts[-1]}</answer>\n <sep>"),
+    ),
+    "no-choices": Fault("sends chunks without choices or delta", _B4, api_course=_without_choices),
+    "done-only": Fault(
+        "says [DONE] but no finish_reason", _B4_OPEN, course=lambda texts: [*map(Say, texts), Raw(_DONE)]
+    ),
+    "finish-only": Fault("gives a finish_reason but no [DONE]", _B4_OPEN, course=_unclosed),
+    "hang-after-end": Fault(
+        "falls silent after its finish_reason", _B4_OPEN, course=lambda texts: [*_unclosed(texts), Wait(3600)]
+    ),
+    "detail": Fault(
+        "gives its reason as a detail", _B9, Status(400, b'{"detail": "the sandbox refuses this request"}')
+    ),
+    "empty-400": Fault("refuses without a reason", f"{_B9}: an API key is missing", Status(400)),
+    "balance": Fault("has no credit left", _B9, _error(429, "P001: Insufficient Balance", "rate_limit_error")),
+    "no-image": Fault(
+        "takes no picture",
+        "measured: llama.cpp's server without an mmproj file, 2026-11-22",
+        Status(500, NO_IMAGE),
+        for_pictures=True,
+    ),
+    "fenced": Fault("puts JSON into a code fence", _B7, json_text=instances.fenced),
+    "bad-json": Fault("gives JSON that its schema forbids", _B7, json_text=instances.invalid),
+    "bad-json-once": Fault("gives JSON that its schema forbids, once", _B7, json_text=instances.invalid, once=True),
 }

@@ -1,0 +1,123 @@
+"""Lists of models: as values, from both shapes that servers send, and from a file that is kept for a day.
+
+Source: docs.reka.ai, list-models (autumn 2026: an envelope; older: a bare list); llama.cpp puts the modalities under
+`architecture`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reka_cli.errors import BadInput, ServiceError
+
+_LIFE_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model; what the list does not tell is None. Prices are USD per token."""
+
+    id: str
+    input_modalities: tuple[str, ...] | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_usd: float | None = None
+    output_usd: float | None = None
+
+    def takes(self, modality: str) -> bool:
+        """Whether it takes this kind of input, as far as is known."""
+        return self.input_modalities is None or modality in self.input_modalities
+
+    def cost_usd(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
+        if None in (self.input_usd, self.output_usd, input_tokens, output_tokens):
+            return None
+        return (input_tokens or 0) * (self.input_usd or 0) + (output_tokens or 0) * (self.output_usd or 0)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A list of models, and when it was got (seconds since the epoch)."""
+
+    models: tuple[Model, ...]
+    got_at_s: float
+
+    @property
+    def is_fresh(self) -> bool:
+        return 0 <= time.time() - self.got_at_s < _LIFE_S
+
+    def find(self, model_id: str) -> Model:
+        """Give one model; raise BadInput with the nearest names if it is not in the list."""
+        by_id = {model.id: model for model in self.models}
+        if model_id in by_id:
+            return by_id[model_id]
+        from difflib import get_close_matches
+
+        near = get_close_matches(model_id, by_id, 3, 0.4) or list(by_id)[:3]
+        raise BadInput(f"there is no model {model_id!r} here", hint=f"-m {' | '.join(near)}" if near else None)
+
+
+def parse(payload: Any) -> tuple[Model, ...]:
+    """Read the JSON of `GET /v1/models`; raise ServiceError if it is no list of models."""
+    rows = payload.get("data") if isinstance(payload, dict) else payload
+    if not isinstance(rows, list):
+        raise ServiceError("the service sent no list of models")
+    return tuple(_model(row) for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str))
+
+
+class Shelf:
+    """Where the list of one service is kept between questions, a file for each account."""
+
+    def __init__(self, folder: Path, base_url: str, key: str | None) -> None:
+        name = hashlib.sha256(f"{base_url}\n{key or ''}".encode()).hexdigest()[:16]
+        self._path = folder / f"models-{name}.json"
+
+    def get(self) -> Catalogue | None:
+        try:
+            kept = json.loads(self._path.read_bytes())
+            return Catalogue(parse(kept["models"]), float(kept["got_at_s"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ServiceError):
+            return None
+
+    def put(self, payload: Any) -> None:
+        """Keep a list; that it cannot be kept is nobody's error."""
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            import tempfile
+
+            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".models-", delete=False) as file:
+                json.dump({"got_at_s": time.time(), "models": payload}, file)
+            Path(file.name).replace(self._path)
+
+
+def _model(row: dict[str, Any]) -> Model:
+    architecture = row.get("architecture")
+    told = row if "input_modalities" in row or not isinstance(architecture, dict) else architecture
+    modalities, pricing = told.get("input_modalities"), row.get("pricing")
+    prices = pricing if isinstance(pricing, dict) else {}
+    return Model(
+        row["id"],
+        tuple(map(str, modalities)) if isinstance(modalities, list) else None,
+        _count(row.get("context_length")),
+        _count(row.get("max_output_length")),
+        _price(prices.get("prompt")),
+        _price(prices.get("completion")),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _price(value: object) -> float | None:
+    """Read a decimal string, USD per token."""
+    try:
+        price = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return price if 0 <= price < 1 else None

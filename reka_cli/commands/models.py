@@ -1,0 +1,71 @@
+"""`reka-cli models`: what can be asked, with modalities, limits and prices."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+from typer import Option
+
+from reka_cli.catalogue import Model
+from reka_cli.client import Client, Listing
+from reka_cli.config import Config
+from reka_cli.terminal import Terminal, say
+
+_COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M out")
+
+
+def models(
+    provider: Annotated[str | None, Option("--provider", help="The way to a model: auto, web, api, sandbox.")] = None,
+    as_json: Annotated[bool, Option("--json", help="One JSON object with all that is known.")] = False,
+    refresh: Annotated[bool, Option("--refresh", help="Ask, even if a list of today is at hand.")] = False,
+    timeout: Annotated[float, Option("--timeout", metavar="S", help="For everything, retries too.")] = 60.0,
+    retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
+    insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+    debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
+) -> None:
+    """List what can be asked: a table on a terminal, tab-separated lines in a pipe."""
+    terminal = Terminal(quiet=quiet)
+    config = Config.read(insecure_http=insecure_http)
+    client = Client(provider, timeout_s=timeout, retries=retries, config=config, log=say if debug else None)
+    listing = client.models(refresh=refresh, notice=terminal.notice)
+    if as_json:
+        terminal.write(json.dumps({"schema": "reka-cli/models/1", **asdict(listing)}) + "\n")
+    elif sys.stdout is not None and sys.stdout.isatty():
+        _print_table(listing)
+    else:
+        terminal.write("".join("\t".join(_row(model)) + "\n" for model in listing.models))
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    """Put a model into words, `-` for what is not known."""
+    return (
+        model.id,
+        ",".join(model.input_modalities or ()) or "-",
+        str(model.context_tokens or "-"),
+        str(model.max_output_tokens or "-"),
+        _per_million(model.input_usd),
+        _per_million(model.output_usd),
+    )
+
+
+def _per_million(usd: float | None) -> str:
+    return "-" if usd is None else f"{usd * 1e6:.2f}"
+
+
+def _print_table(listing: Listing) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"models of {listing.provider}", title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(_COLUMNS):
+        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
+    for model in listing.models:
+        cells = list(_row(model))
+        cells[0] += " (default)" if model.id == listing.default else ""
+        table.add_row(*map(Text, cells))
+    Console().print(table)

@@ -1,0 +1,236 @@
+"""The OpenAI-compatible API: Reka's own with a key, or any server that speaks it.
+
+Sources: docs/protocols.md, B (Reka's documentation, what others measured in 2026) and C (vLLM, llama.cpp and others).
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from reka_cli.catalogue import Catalogue, Model, Shelf, parse
+from reka_cli.config import Config
+from reka_cli.credentials import ApiAccess, api_access
+from reka_cli.deadline import Limits
+from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RekaError, ServiceError, UsageError
+from reka_cli.messages import (
+    ChatRequest,
+    Done,
+    Events,
+    Message,
+    Notice,
+    ReasoningDelta,
+    Start,
+    TextDelta,
+    Usage,
+)
+from reka_cli.reasoning import Splitter
+from reka_cli.session import is_loopback, is_reka_host
+from reka_cli.stream import objects
+from reka_cli.transport import Response, Transport
+
+KEY_HINT = "export REKA_API_KEY=... (keys: https://developer.reka.ai)"
+
+_DEFAULT_MODEL = "reka-edge-2603"
+_MOST_IMAGES = {"reka-edge-2603": 3}  # at Reka: docs.reka.ai/chat/multimodal, autumn 2026; servers of one's own differ
+_AFTER_THE_END_S = 2.0  # usage may still come after `finish_reason`; it is not worth more
+
+
+class Api:
+    """An OpenAI-compatible server, Reka's unless `REKA_API_BASE` names another."""
+
+    name: ClassVar[str] = "api"
+
+    def __init__(
+        self,
+        config: Config,
+        limits: Limits,
+        log: Callable[[str], None] | None = None,
+        access: ApiAccess | None = None,
+    ) -> None:
+        found = access or api_access(config)
+        if found is None:
+            raise NotLoggedIn("there is no API key", hint=KEY_HINT)
+        self._access = found
+        self._limits = limits
+        self._log = log
+        hostname = urlsplit(found.base_url).hostname or ""
+        self._is_reka = is_reka_host(hostname)
+        self.default_model = _DEFAULT_MODEL if self._is_reka else ""  # elsewhere, the one that the server has
+        keeps = config.cache_dir and not is_loopback(hostname)  # what runs on this machine changes with its user
+        self._shelf = Shelf(config.cache_dir, found.base_url, found.key) if keeps and config.cache_dir else None
+
+    def events(self, request: ChatRequest) -> Events:
+        """See Provider.events."""
+        with closing(self._connect()) as transport:
+            listed = yield from self._listed(transport, request)
+            model = self._chosen(request.model, listed)
+            _check(request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None)
+            yield Start(model.id)
+            response = yield from self._send(
+                transport, "POST", "/chat/completions", json_body=self._body(request, model)
+            )
+            yield from _answer(response, model)
+
+    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+        """See Provider.models."""
+        kept = self._shelf.get() if self._shelf else None
+        if kept and kept.is_fresh and not refresh:
+            return kept.models
+        with closing(self._connect()) as transport:
+            try:
+                return (yield from self._fetch(transport)).models
+            except (NetworkError, DeadlineExceeded, ServiceError) as error:
+                if kept is None:
+                    raise
+                yield Notice(f"{error.message}; the list kept from before is shown")
+                return kept.models
+
+    def _connect(self) -> Transport:
+        transport = Transport(self._access.base_url, self._limits, self._log)
+        transport.keep_secret(self._access.key or "")
+        return transport
+
+    def _send(self, transport: Transport, method: str, path: str, **body: Any) -> Generator[Notice, None, Response]:
+        headers = {"Accept": "text/event-stream, application/json"}
+        if self._access.key:
+            headers["Authorization"] = f"Bearer {self._access.key}"
+        try:
+            return (yield from transport.send(method, path, headers=headers, **body))
+        except NotLoggedIn as error:
+            error.hint = KEY_HINT
+            raise
+
+    def _fetch(self, transport: Transport) -> Generator[Notice, None, Catalogue]:
+        response = yield from self._send(transport, "GET", "/models")
+        payload = response.json()
+        models = parse(payload)
+        if self._shelf:
+            self._shelf.put(payload)
+        return Catalogue(models, time.time())
+
+    def _listed(self, transport: Transport, request: ChatRequest) -> Generator[Notice, None, Catalogue | None]:
+        """Give the list of models if there is one, or if this question is worth asking for it.
+
+        It is for a picture, which is large and may be refused, and for a server whose one model is to be taken.
+        """
+        kept = self._shelf.get() if self._shelf else None
+        has_media = any(message.images or message.videos for message in request.messages)
+        if (kept and kept.is_fresh) or not (has_media or not request.model):
+            return kept
+        try:
+            return (yield from self._fetch(transport))
+        except NotLoggedIn:
+            raise
+        except RekaError:
+            if not request.model:
+                raise
+            return kept  # without a list, the service itself will say what it does not take
+
+    def _chosen(self, model: str, listed: Catalogue | None) -> Model:
+        if not model and listed:
+            if len(listed.models) != 1:
+                names = " | ".join(one.id for one in listed.models[:5])
+                raise UsageError(f"this server has {len(listed.models)} models: say which", hint=f"-m {names}")
+            return listed.models[0]
+        return listed.find(model) if listed and listed.models else Model(model)
+
+    def _body(self, request: ChatRequest, model: Model) -> dict[str, Any]:
+        options = request.options
+        wanted = {"max_tokens": options.max_tokens, "temperature": options.temperature, "seed": options.seed}
+        body: dict[str, Any] = {
+            "model": model.id,
+            "messages": [_message(message) for message in request.messages],
+            "stream": True,
+            **{name: value for name, value in wanted.items() if value is not None},
+        }
+        if not self._is_reka:
+            body["stream_options"] = {"include_usage": True}  # Reka counts without being asked, llama.cpp does not
+        if request.schema is not None:
+            body["response_format"] = _response_format(request.schema)
+        return body
+
+
+def _check(request: ChatRequest, model: Model, listed: Catalogue | None, most_images: int | None) -> None:
+    """Refuse, before anything is sent, what the model is known not to take."""
+    images = sum(len(message.images) for message in request.messages)
+    videos = sum(len(message.videos) for message in request.messages)
+    for kind, count in (("image", images), ("video", videos)):
+        if count and not model.takes(kind):
+            able = [one.id for one in (listed.models if listed else ()) if one.input_modalities and one.takes(kind)]
+            raise BadInput(f"{model.id} takes no {kind}", hint=f"-m {' | '.join(able[:5])}" if able else None)
+    if most_images is not None and images > most_images:
+        raise BadInput(f"{model.id} takes at most {most_images} images a question, not {images}")
+
+
+def _message(message: Message) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = []
+    for image in message.images:
+        data = base64.b64encode(image.data).decode()
+        parts.append({"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{data}"}})
+    parts += [{"type": "video_url", "video_url": {"url": video.url}} for video in message.videos]
+    if not parts:
+        return {"role": message.role, "content": message.text}
+    # models work best when media come before the text: README of Reka's SDK, 2024
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
+
+
+def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    if schema.get("type") == "object" and "properties" not in schema:
+        schema = {**schema, "properties": {}}  # else 503: measured by others, 2026-07
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+def _answer(response: Response, model: Model) -> Events:
+    """Turn chunks into events; `finish_reason` is the end, or `[DONE]` is."""
+    splitter = Splitter()
+    finish_reason: str | None = None
+    usage: object = None
+    try:
+        for chunk in objects(response):
+            if chunk is None:
+                finish_reason = finish_reason or "stop"
+                break
+            usage = chunk.get("usage") or usage
+            choice = _first(chunk.get("choices"))
+            yield from _deltas(choice, splitter)
+            if isinstance(choice.get("finish_reason"), str):
+                finish_reason = choice["finish_reason"]
+                response.hurry(_AFTER_THE_END_S)
+    except (NetworkError, DeadlineExceeded):
+        if finish_reason is None:
+            raise  # the answer is not whole; after its end it does not matter
+    yield from splitter.flush()
+    yield from _usage(usage, model)
+    yield Done(finish_reason)
+
+
+def _first(choices: object) -> dict[str, Any]:
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | ReasoningDelta]:
+    delta = choice.get("delta") or choice.get("message")
+    if not isinstance(delta, dict):
+        return
+    for field in ("reasoning_content", "reasoning"):  # the name differs from model to model at Reka, 2026-10
+        if isinstance(delta.get(field), str) and delta[field]:
+            yield ReasoningDelta(delta[field])
+            break
+    content = delta.get("content")
+    if isinstance(content, str):
+        yield from splitter.feed(content)
+    elif content is not None:
+        raise ServiceError("the service sent an answer whose text is no text")
+
+
+def _usage(usage: object, model: Model) -> Iterator[Usage]:
+    if isinstance(usage, dict):
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        tokens = [count if isinstance(count, int) else None for count in counts]
+        yield Usage(tokens[0], tokens[1], model.cost_usd(tokens[0], tokens[1]))

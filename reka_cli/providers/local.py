@@ -1,0 +1,260 @@
+"""A model of the user's, run by llama.cpp on this machine for one question; nothing leaves the machine.
+
+llama.cpp's own server (package `xllamacpp`) runs in a child process, because in ours (measured with 2026.10.11549)
+
+- loading a model holds Python's lock, for many seconds with a large one: neither Ctrl-C nor `--timeout` would end it;
+- a failed assertion of the native code, or a machine out of memory, would end the caller with it;
+- its log goes to file descriptor 2, which is the caller's.
+
+The child is this module (`python -m`). Its standard input is its life line: settings as one line of JSON, and after
+them nothing; when it ends, the parent is gone, and the child ends too. It answers with one line, its address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, ClassVar, NoReturn, cast
+
+from reka_cli.config import Config
+from reka_cli.deadline import Deadline, Limits
+from reka_cli.errors import BadInput, NetworkError, UsageError
+from reka_cli.messages import ChatRequest, Events, Message
+
+# Room for some pictures and a long answer. It costs memory, 1 GB with a model of 7 billion parameters; the model's own
+# limit, up to 128k, could cost sixteen times that. A model with a lower limit keeps its own.
+_CONTEXT_TOKENS = 8192
+
+_ERRORS_ONLY, _INFO = 1, 3  # llama.cpp's levels of verbosity; with the first, a run that goes well says nothing
+_CANNOT_LOAD = 3  # exit code of the child; 1 and 2 are Python's own
+_PATIENCE_S = 1.0  # for a child that is told to end; it has nothing to save
+_KEPT_LINES = 200
+
+# Threads that wait must sleep: by default they spin, and on a busy machine keep each other from working (measured on
+# two cores with other work: 62 s for two questions at once instead of 3). It costs some 10 ms a token. The user's own
+# setting wins.
+_CALM = {"OMP_WAIT_POLICY": "passive"}
+
+_TOO_LONG = "exceeds the available context size"  # in the 400 of llama.cpp's server
+_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/bmp"})  # WebP is refused with a 400 (measured)
+
+# `0.00.040.473 E llama_model_load: error loading model: tensor … is not within the file bounds`: time, level, function
+_ERROR = re.compile(r"[\d.]+ E (?:(?:\w+ +)?\w+: +)?(?:error(?: loading model)?: )?(.+)")
+
+Log = Callable[[str], None]
+
+
+class Local:
+    """A GGUF file, its path the name of the model."""
+
+    name: ClassVar[str] = "local"
+    default_model: ClassVar[str] = ""
+
+    def __init__(self, config: Config, limits: Limits, log: Log | None = None) -> None:
+        self._config = config
+        self._limits = limits
+        self._log = log
+
+    def events(self, request: ChatRequest) -> Events:
+        """See Provider.events."""
+        _check(request)
+        # not at the top: the child imports this module too, and has no use for requests
+        from reka_cli.credentials import ApiAccess
+        from reka_cli.providers.api import Api
+
+        model = Path(request.model).stem
+        key = secrets.token_urlsafe(24)  # a loopback port is open to everybody on the machine, and to web pages
+        settings = _settings(request, model, key, _INFO if self._log else _ERRORS_ONLY)
+        with _running(settings, self._limits.deadline, self._log) as base_url:
+            api = Api(self._config, self._limits, self._log, ApiAccess(base_url, key))
+            yield from api.events(replace(request, model=model))
+
+
+def _check(request: ChatRequest) -> None:
+    """Refuse what cannot work before anything is started."""
+    mmproj = request.options.mmproj
+    if not request.model:
+        raise UsageError("there is no model", hint='reka-cli ask --provider local -m model.gguf "..."')
+    _check_file(request.model)
+    if mmproj:
+        _check_file(mmproj)
+    _check_media(request.messages, mmproj)
+    if find_spec("xllamacpp") is None:
+        raise BadInput("the package xllamacpp, which runs local models, is missing", 'pip install "reka-cli[local]"')
+
+
+def _check_file(path: str) -> None:
+    file = Path(path)
+    try:
+        if not file.is_file():
+            raise BadInput(f"there is no file {path}")
+        with file.open("rb") as opened:
+            magic = opened.read(4)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {(error.strerror or 'failed').lower()}") from error
+    if magic != b"GGUF":
+        raise BadInput(f"{path} is not a GGUF file, the format of llama.cpp")
+
+
+def _check_media(messages: tuple[Message, ...], mmproj: str | None) -> None:
+    if any(message.videos for message in messages):
+        raise BadInput("a local model takes no video")
+    images = [image for message in messages for image in message.images]
+    if images and not mmproj:
+        raise BadInput(
+            "a local model takes pictures only with its mmproj file",
+            hint="--mmproj FILE (a GGUF file that comes with models that can see)",
+        )
+    for image in images:
+        if image.media_type not in _PICTURES:
+            kind = image.media_type.removeprefix("image/")
+            raise BadInput(f"llama.cpp cannot read {image.name}: it takes no {kind}", hint="convert it to png or jpeg")
+
+
+def _settings(request: ChatRequest, model: str, key: str, verbosity: int) -> dict[str, Any]:
+    return {
+        "path": request.model,
+        "mmproj": request.options.mmproj or "",
+        "context_tokens": request.options.context_tokens or _CONTEXT_TOKENS,
+        "model": model,
+        "key": key,
+        "verbosity": verbosity,
+    }
+
+
+@contextmanager
+def _running(settings: dict[str, Any], deadline: Deadline, log: Log | None) -> Iterator[str]:
+    """Run the server and give its base URL; raise BadInput if the model cannot be loaded."""
+    child = _Child(settings, log)
+    try:
+        yield child.base_url(deadline)
+    except BadInput as error:
+        if _TOO_LONG in error.message:
+            error.hint = f"--context N makes more room than {settings['context_tokens']} tokens, if the model has it"
+        raise
+    except NetworkError as error:
+        if not child.has_ended():
+            raise
+        raise NetworkError(f"llama.cpp stopped in the middle: {child.why_it_ended()}") from error
+    finally:
+        child.stop()
+
+
+class _Child:
+    """The process that runs llama.cpp, and what it says."""
+
+    def __init__(self, settings: dict[str, Any], log: Log | None) -> None:
+        self._name = Path(settings["path"]).name
+        # -P: a module in the folder of the user is not to be imported instead of ours
+        command = [sys.executable, "-P", "-m", __name__]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
+            command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=_CALM | os.environ
+        )
+        self._said: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr, log), daemon=True)
+        self._listener.start()
+        with suppress(OSError):  # if it has ended already, why is told by what it said
+            cast("IO[bytes]", self._process.stdin).write(json.dumps(settings).encode() + b"\n")
+
+    def base_url(self, deadline: Deadline) -> str:
+        """Wait until the model is loaded."""
+        watch = threading.Timer(deadline.remaining_s(), self._process.kill)  # Windows cannot wait for a pipe in time
+        watch.daemon = True
+        watch.start()
+        try:
+            address = cast("IO[bytes]", self._process.stdout).readline().decode().strip()
+        finally:
+            watch.cancel()
+        if address:
+            return f"{address}/v1"
+        self._process.wait()
+        if deadline.passed:
+            raise deadline.error()
+        raise BadInput(f"llama.cpp cannot load {self._name}: {self.why_it_ended()}")
+
+    def has_ended(self) -> bool:
+        try:
+            self._process.wait(0.2)  # its socket closes a moment before it has ended
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def why_it_ended(self) -> str:
+        """Give its own words for it, or how it ended."""
+        self._listener.join()
+        errors = [match[1] for line in self._said if (match := _ERROR.match(line))]
+        code = self._process.returncode
+        if code == _CANNOT_LOAD and errors:
+            return errors[0]
+        crashed = [line for line in self._said if "GGML_ASSERT" in line]  # a trace may follow it
+        if code == -getattr(signal, "SIGKILL", 9):
+            return "it was killed, which is what happens when memory runs out"
+        what = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"it ended with {what}" + "".join(f" ({line})" for line in (crashed or list(self._said))[-1:])
+
+    def stop(self) -> None:
+        with self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._listener.join()
+
+    def _listen(self, stderr: IO[bytes], log: Log | None) -> None:
+        for raw in stderr:
+            if line := raw.decode("utf-8", "replace").strip():
+                self._said.append(line)
+                if log:
+                    log(line)
+
+
+def _serve() -> NoReturn:
+    """Be the child: load the model, say where it is served, and end with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
+    settings = json.loads(sys.stdin.buffer.readline())
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # native code that prints must not be taken for our answer
+    from xllamacpp import CommonParams, Server
+
+    try:
+        server = Server(_params(CommonParams(), settings))
+    except RuntimeError:
+        os._exit(_CANNOT_LOAD)  # why is in the log
+    answers.write(server.listening_address.encode() + b"\n")
+    sys.stdin.buffer.read()
+    os._exit(0)  # the server stops when it is deleted, but not in the middle of a long prompt
+
+
+def _params(params: Any, settings: dict[str, Any]) -> Any:
+    params.model.path = settings["path"]
+    params.mmproj.path = settings["mmproj"]
+    params.model_alias = {settings["model"]}
+    params.n_ctx = settings["context_tokens"]
+    params.verbosity = settings["verbosity"]
+    params.api_keys = [settings["key"]]
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.n_parallel = 1
+    params.ui = params.endpoint_slots = params.warmup = False
+    # `--reasoning off`, which Reka Edge needs: without it answers come inside <answer> tags (llama.cpp #21616, 2026-04)
+    params.enable_reasoning = 0
+    params.default_template_kwargs = {"enable_thinking": "false"}
+    return params
+
+
+if __name__ == "__main__":
+    _serve()

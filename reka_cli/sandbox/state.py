@@ -1,0 +1,57 @@
+"""What a running sandbox remembers between requests."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import threading
+import time
+
+from reka_cli.sandbox.answers import Picture
+from reka_cli.sandbox.faults import NO_FAULT, Fault, find
+
+_TOKEN_LIFE_S = 86_400
+_MOST_PICTURES = 200  # kept by a server that runs for long
+
+
+class State:
+    """The tokens it minted, the pictures it measured, and how often each fault was asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tokens: set[str] = set()
+        self._pictures: dict[str, Picture] = {}
+        self._asked: dict[str, int] = {}
+
+    def mint(self) -> str:
+        claims = {"iss": "reka-cli sandbox", "exp": int(time.time()) + _TOKEN_LIFE_S, "jti": secrets.token_hex(8)}
+        parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+        token = ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "sandbox"])
+        with self._lock:
+            self._tokens.add(token)
+        return token
+
+    def takes(self, token: str) -> bool:
+        return token in self._tokens
+
+    def keep(self, picture: Picture) -> str:
+        """Keep what was measured of a picture and give the URL that refers to it."""
+        url = f"https://sandbox.invalid/sandbox|user/vlm/{picture.sha256[:24]}=="
+        with self._lock:
+            self._pictures[url] = picture
+            while len(self._pictures) > _MOST_PICTURES:
+                del self._pictures[next(iter(self._pictures))]
+        return url
+
+    def picture(self, url: object) -> Picture | None:
+        return self._pictures.get(url) if isinstance(url, str) else None
+
+    def fault(self, model: str) -> Fault:
+        """Give the fault that strikes this time."""
+        fault = find(model)
+        if not fault.once:
+            return fault
+        with self._lock:
+            self._asked[model] = self._asked.get(model, 0) + 1
+            return fault if self._asked[model] % 2 == 1 else NO_FAULT

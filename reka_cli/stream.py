@@ -1,0 +1,61 @@
+"""The JSON objects of an answer, whether they are streamed or come in one body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from reka_cli import sse
+from reka_cli.errors import Refused, ServiceError
+from reka_cli.transport import Response
+
+_PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
+Objects = Generator[dict[str, Any] | None, None, None]
+
+
+def objects(response: Response) -> Objects:
+    """Give each object as it comes, and None for `[DONE]`, after which nothing is read.
+
+    Events of other types than "message" are left out. Raises ServiceError for an error event or an `error` field, for
+    what is not JSON, and for what is no object; and whatever reading raises.
+    """
+    if response.media_type == "application/json":
+        found = _object(response, response.body().decode("utf-8-sig", "replace"), "message")
+        if not found.keys() & _PARTS and (said := response.quote(found)):
+            raise ServiceError(f"the service reported an error: {said}")
+        yield found
+        return
+    with closing(response.chunks()) as chunks:
+        for event in sse.events(_no_page(chunks)):
+            if event.data.strip() == "[DONE]":
+                yield None
+                return
+            if event.event in ("message", "error") and event.data:
+                yield _object(response, event.data, event.event)
+
+
+def _no_page(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass a stream on, unless it begins as a web page does, whatever type it claims."""
+    begun = False
+    for chunk in chunks:
+        if not begun and chunk.strip():
+            begun = True
+            if chunk.lstrip().startswith(b"<"):
+                raise Refused("the service answered with a web page where an answer was due")
+        yield chunk
+
+
+def _object(response: Response, data: str, event: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        if event != "error":
+            raise ServiceError("the service sent something that is not JSON in its answer") from error
+        found = {"error": data}
+    if event == "error" or (isinstance(found, dict) and found.get("error")):
+        raise ServiceError(f"the service reported an error: {response.quote(found) or 'it does not say which'}")
+    if not isinstance(found, dict):
+        raise ServiceError("the service sent an answer that is no object")
+    return found

@@ -1,0 +1,89 @@
+"""Reasoning and wrappers in the text, cut anywhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reka_cli.messages import ReasoningDelta, TextDelta
+from reka_cli.reasoning import Splitter
+
+TABLE = [
+    ("hello", "", "hello"),
+    ("<think>why</think>hello", "why", "hello"),
+    ("<reasoning>why</reasoning>\n\nhello", "why", "hello"),
+    ("\n <think>\nwhy\n</think>\n<answer>\nhello\n</answer>\n<sep>", "\nwhy\n", "hello"),
+    ("<think>a</think><think>b</think>hello", "ab", "hello"),
+    ("<answer>hello</answer>", "", "hello"),
+    ("<result>hello</result><sep>", "", "hello"),
+    ("hello<sep>", "", "hello"),
+    ("hello\n <sep>\n", "", "hello"),
+    ("  hello  ", "", "hello"),
+    ("hello <sep> world", "", "hello <sep> world"),
+    ("hello </answer>", "", "hello </answer>"),
+    ("say <think> to think</think>", "", "say <think> to think</think>"),
+    ("a < b <s", "", "a < b <s"),
+    ("<", "", "<"),
+    ("<thin", "", "<thin"),
+    ("<thing>", "", "<thing>"),
+    ("<think>no end", "no end", ""),
+    ("<think>almost</thin", "almost</thin", ""),
+    ("<think>a < b</think>c", "a < b", "c"),
+    ("<think></think>", "", ""),
+    ("", "", ""),
+    (" \n", "", ""),
+    ("line\n\nline\n", "", "line\n\nline"),
+]
+
+
+def split(pieces: list[str]) -> tuple[str, str]:
+    splitter = Splitter()
+    deltas = [delta for piece in pieces for delta in splitter.feed(piece)] + list(splitter.flush())
+    assert all(delta.text for delta in deltas)
+    return (
+        "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta)),
+        "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
+    )
+
+
+@pytest.mark.parametrize(("text", "reasoning", "answer"), TABLE)
+def test_a_text_is_split_however_it_is_cut(text: str, reasoning: str, answer: str) -> None:
+    assert split([text]) == (reasoning, answer)
+    assert split(list(text)) == (reasoning, answer)
+    assert {split([text[:cut], text[cut:]]) for cut in range(len(text))} <= {(reasoning, answer)}
+
+
+def test_what_is_sure_is_given_at_once() -> None:
+    splitter = Splitter()
+
+    assert [list(splitter.feed(piece)) for piece in ("<think>why", " not</thi", "nk>", "he", "llo ", "you")] == [
+        [ReasoningDelta("why")],
+        [ReasoningDelta(" not")],
+        [],
+        [TextDelta("he")],
+        [TextDelta("llo")],
+        [TextDelta(" you")],
+    ]
+
+
+words = st.sampled_from(
+    ["<think>", "</think>", "<answer>", "</answer>", "<sep>", "<reasoning>", "<", ">", "a", " ", "\n", "</"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(words, max_size=12).map("".join), st.data())
+def test_cuts_change_nothing(text: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    pieces = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    assert split(pieces) == split([text])
+
+
+def test_a_long_answer_is_not_gone_over_again() -> None:
+    splitter = Splitter()
+    for _ in range(20_000):
+        list(splitter.feed("word "))
+
+    assert len(splitter._held) <= len("word ")
