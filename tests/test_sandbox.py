@@ -205,14 +205,14 @@ def test_the_command_prints_what_to_export_and_serves(run: Run, clean_env: dict[
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(6)]
+        lines = [process.stdout.readline() for _ in range(7)]
         exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line)
         api_base = exported.pop("REKA_API_BASE")
         result = run("ask", "hello", env=exported)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=10)
 
-    assert sorted(exported) == ["REKA_TOKEN", "REKA_WEB_BASE"]
+    assert sorted(exported) == ["REKA_MODEL", "REKA_TOKEN", "REKA_WEB_BASE"]
     assert api_base == f"{exported['REKA_WEB_BASE']}/v1"
     assert (result.exit_code, result.stderr) == (0, "")
     assert process.returncode == 130

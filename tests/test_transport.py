@@ -19,7 +19,7 @@ from reka_cli import transport
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
 from reka_cli.messages import Notice
-from reka_cli.transport import Response, Transport
+from reka_cli.transport import Response, Transport, failures
 
 Speak = Callable[[socket.socket, threading.Event], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -74,7 +74,7 @@ def fetch(url: str, allowed: Limits) -> bytes:
 def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
     unmapped = []
     bases = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
-    known = transport._TIMEOUTS + transport._UNREADABLE + transport._MISUSED + transport._DISTURBED
+    known = failures.TIMEOUTS + failures.UNREADABLE + failures.MISUSED + failures.DISTURBED
     for module in (requests.exceptions, urllib3.exceptions):
         for _, cls in inspect.getmembers(module, inspect.isclass):
             is_one = issubclass(cls, Exception) and not issubclass(cls, Warning) and cls.__module__ == module.__name__
@@ -106,7 +106,7 @@ def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
     ],
 )  # fmt: skip
 def test_an_error_is_put_in_words_of_ours(error: Exception, ours: type[RekaError], message: str) -> None:
-    translated = transport.translate(error, "HOST", limits())
+    translated = failures.translate(error, "HOST", limits())
 
     assert isinstance(translated, ours)
     assert translated.message == message
@@ -274,15 +274,15 @@ def test_attempts_end_when_the_retries_do(serve: Callable[[Speak], str]) -> None
     ("header", "seconds"), [("120", 120.0), ("1.5", 1.5), ("soon", None), ("", None), ("-5", None), ("9" * 40, None)]
 )
 def test_retry_after_in_seconds(header: str, seconds: float | None) -> None:
-    assert transport._retry_after_s(header) == seconds
+    assert failures.retry_after_s(header) == seconds
 
 
 def test_retry_after_as_a_date() -> None:
-    seconds = transport._retry_after_s(formatdate(time.time() + 100, usegmt=True))
+    seconds = failures.retry_after_s(formatdate(time.time() + 100, usegmt=True))
 
     assert seconds is not None
     assert 90 < seconds <= 100
-    assert transport._retry_after_s(formatdate(0, usegmt=True)) == 0
+    assert failures.retry_after_s(formatdate(0, usegmt=True)) == 0
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_retry_after_as_a_date() -> None:
     ],
 )
 def test_the_words_of_an_error_are_found_in_every_shape(body: object, words: str) -> None:
-    assert transport._words(body) == words
+    assert failures.words(body) == words
 
 
 class _Talk:

@@ -40,6 +40,7 @@ def sandbox(
             f"export REKA_TOKEN={server.token}\n"
             "# or, for the way of the API:\n"
             f"export REKA_API_BASE={server.url}/v1\n"
+            "export REKA_MODEL=sandbox\n"
         )
         say("# reka-cli sandbox --faults lists the models that misbehave")
         server.stopping.wait()

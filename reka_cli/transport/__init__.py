@@ -6,50 +6,39 @@ The only module that knows `requests` and `urllib3`.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import random
-import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    DecodeError,
-    HeaderParsingError,
-    LocationValueError,
-    NewConnectionError,
-)
 
 from reka_cli import __version__
-from reka_cli.deadline import Limits, in_time
-from reka_cli.errors import (
-    BadInput,
-    DeadlineExceeded,
-    NetworkError,
-    NotLoggedIn,
-    RateLimited,
-    Refused,
-    RekaError,
-    ServiceError,
-    UsageError,
-)
+from reka_cli.deadline import Limits
+from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice
 from reka_cli.session import is_loopback
+from reka_cli.transport.connections import Adapter, Hooks
+from reka_cli.transport.failures import (
+    LIBRARY_ERRORS,
+    ConnectTimeout,
+    Diverted,
+    NoConnection,
+    class_of,
+    phrase,
+    retry_after_s,
+    translate,
+    words,
+)
+
+__all__ = ["Diverted", "Response", "Transport"]
 
 Log = Callable[[str], None]
 Body = Mapping[str, Any]
@@ -57,10 +46,6 @@ Body = Mapping[str, Any]
 USER_AGENT = f"reka-cli/{__version__} (+https://pypi.org/project/reka-cli/)"
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-# llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
-_TAKES_NO_IMAGE = re.compile(
-    r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
-)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _READ_SIZE = 65_536
 _LONGEST_JSON = 1 << 20  # bytes of an answer that is no stream
@@ -68,44 +53,6 @@ _ERROR_IDLE_S = 3.0  # silence in the body of an error
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
 _LONGEST_QUOTE = 300  # characters of a service's own words in one of our messages
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
-
-# Every exception of the two libraries that can come out of a request is one of these; a test holds that.
-_TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, urllib3.exceptions.TimeoutStateError)
-_UNREADABLE = (
-    requests.exceptions.ContentDecodingError,
-    requests.exceptions.InvalidHeader,  # the service's: ours are checked
-    requests.exceptions.InvalidJSONError,
-    requests.exceptions.StreamConsumedError,
-    requests.exceptions.TooManyRedirects,
-    requests.exceptions.UnrewindableBodyError,
-    requests.HTTPError,
-    DecodeError,
-    HeaderParsingError,
-    urllib3.exceptions.BodyNotHttplibCompatible,
-    urllib3.exceptions.InvalidHeader,
-    urllib3.exceptions.ResponseError,
-    urllib3.exceptions.UnrewindableBodyError,
-)
-_MISUSED = (
-    requests.URLRequired,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    LocationValueError,
-    urllib3.exceptions.ProxySchemeUnsupported,
-)
-_DISTURBED = (
-    requests.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.RetryError,
-    urllib3.exceptions.IncompleteRead,
-    urllib3.exceptions.InvalidChunkLength,
-    urllib3.exceptions.PoolError,
-    urllib3.exceptions.ProtocolError,
-    urllib3.exceptions.ProxyError,
-    urllib3.exceptions.SSLError,
-)
-_LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, urllib3.exceptions.ProxySchemeUnsupported)
 
 
 class Response:
@@ -151,7 +98,7 @@ class Response:
 
     def quote(self, error: object) -> str:
         """Put the service's own words (JSON of an error, or a text) into one short line that is safe to show."""
-        return self._transport.redacted(" ".join(clean(_words(error)).split()))[:_LONGEST_QUOTE]
+        return self._transport.redacted(" ".join(clean(words(error)).split()))[:_LONGEST_QUOTE]
 
     def hurry(self, idle_s: float) -> None:
         """Allow no longer silence than this from now on: what is still due is not worth waiting for."""
@@ -201,7 +148,7 @@ class Transport:
                 response = self._attempt(method, path, headers, json_body, files)
             except (NetworkError, DeadlineExceeded) as error:
                 failure: RekaError = error
-                worth_another = isinstance(error, _NoConnection | _ConnectTimeout)
+                worth_another = isinstance(error, NoConnection | ConnectTimeout)
             else:
                 answer = Response(response, self)
                 if 200 <= answer.status < 300 and answer.media_type != "text/html":
@@ -225,7 +172,7 @@ class Transport:
         """Turn what requests, urllib3 and sockets raise into our errors."""
         try:
             yield
-        except _LIBRARY_ERRORS as error:
+        except LIBRARY_ERRORS as error:
             self._raise_ours(error)
         except (OSError, ValueError) as error:
             # a socket that the deadline closed under a reader raises whatever it was reading for
@@ -293,7 +240,7 @@ class Transport:
             session.trust_env = False  # a proxy of the environment cannot reach our loopback
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Adapter(_Hooks(self._opened, self._limits)))
+            session.mount(scheme, Adapter(Hooks(self._opened, self._limits)))
         return session
 
     def _opened(self, opened: socket.socket) -> None:
@@ -332,12 +279,11 @@ class Transport:
             what = "a web page" if status < 300 else self._redirect(headers.get("Location", ""))
             return Diverted(f"{self.host} answered with {what} ({status}) where an answer was due")
         said = self._said(answer)
-        retry_after_s = _retry_after_s(headers.get("Retry-After"))
-        message = f"{self.host} answered {status}" + (f": {said}" if said else f" {_phrase(status)}".rstrip())
-        if retry_after_s:
-            message += f" (try again in {retry_after_s:.0f} s)"
-        kind = BadInput if status >= 500 and _TAKES_NO_IMAGE.search(said) else _class_of(status)
-        return kind(message, retry_after_s=retry_after_s)
+        wait_s = retry_after_s(headers.get("Retry-After"))
+        message = f"{self.host} answered {status}" + (f": {said}" if said else f" {phrase(status)}".rstrip())
+        if wait_s:
+            message += f" (try again in {wait_s:.0f} s)"
+        return class_of(status, said)(message, retry_after_s=wait_s)
 
     def _redirect(self, location: str) -> str:
         try:
@@ -365,189 +311,5 @@ class Transport:
                 self._log(f"  {name}: {shown}")
 
 
-class Diverted(Refused):
-    """A redirect or a web page where an answer was due."""
-
-
-class _NoConnection(NetworkError):
-    """The connection was never made, so that another attempt repeats nothing."""
-
-
-class _ConnectTimeout(DeadlineExceeded):
-    """Likewise."""
-
-
-def translate(error: Exception, host: str, limits: Limits) -> RekaError:
-    """Give our error for one of requests, urllib3 or a socket."""
-    if _is_caused_by(error, NewConnectionError):
-        return _NoConnection(f"cannot reach {host}: {_reason(error)}")
-    if _is_caused_by(error, ConnectTimeoutError) or isinstance(error, requests.ConnectTimeout):
-        return _ConnectTimeout(f"no connection to {host} within {limits.connect_s:g} s")
-    if isinstance(error, _TIMEOUTS):
-        return DeadlineExceeded(
-            f"{host} was silent for {limits.idle_s:g} s", hint="--idle-timeout SECONDS allows longer silence"
-        )
-    if isinstance(error, _MISUSED):
-        return UsageError(f"cannot ask {host}: {_reason(error)}")
-    if isinstance(error, _UNREADABLE):
-        return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
-    if isinstance(error, _DISTURBED):
-        return NetworkError(f"the connection to {host} failed: {_reason(error)}")
-    return NetworkError(f"the request to {host} failed: {type(error).__name__}")
-
-
-def _is_caused_by(error: BaseException, kind: type[Exception]) -> bool:
-    return any(isinstance(cause, kind) for cause in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an exception to what is under it, through the ways the two libraries wrap one another."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is one for one in seen):
-            seen.append(cause)
-            yield cause
-            context = None if cause.__suppress_context__ else cause.__context__
-            waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, context]
-
-
-def _reason(error: Exception) -> str:
-    """Put what is at the bottom of it in a few words, without URLs, addresses of objects or secrets."""
-    causes = list(_causes(error))
-    named = [words for cause in causes if (words := _name_of(cause, str(error)))]
-    coded = [
-        os.strerror(cause.errno).lower()
-        for cause in causes
-        if isinstance(cause, OSError) and isinstance(cause.errno, int)
-    ]
-    return next(iter(named + coded), type(error).__name__)
-
-
-def _name_of(cause: BaseException, whole: str) -> str | None:
-    match cause:
-        case requests.exceptions.ProxyError() | urllib3.exceptions.ProxyError():
-            answered = re.search(r"Tunnel connection failed: (\d{3})", whole)
-            return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({cause.verify_message})"
-        case ssl.SSLError():
-            return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
-        case socket.gaierror():
-            return "the name is not known"
-        case http.client.IncompleteRead():  # which both of urllib3's are too
-            return "it ended in the middle"
-        case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
-            return "it ended in the middle"
-        case http.client.RemoteDisconnected():
-            return "it was closed without an answer"
-        case DecodeError():
-            return "its compression is broken"
-        case _:
-            return None
-
-
-def _class_of(status: int) -> type[RekaError]:
-    match status:
-        case 401:
-            return NotLoggedIn
-        case 403:
-            return Refused
-        case 400 | 404 | 405 | 413 | 415 | 422:
-            return BadInput
-        case 402 | 429:
-            return RateLimited
-        case 407:
-            return NetworkError
-        case _:
-            return ServiceError
-
-
-def _phrase(status: int) -> str:
-    from http import HTTPStatus
-
-    try:
-        return f"({HTTPStatus(status).phrase})"
-    except ValueError:
-        return ""
-
-
-def _words(value: object) -> str:
-    """Find the text in an error of any of the shapes that services send; "" if there is none."""
-    for _ in range(4):
-        if isinstance(value, list) and value:
-            value = value[0]
-        elif isinstance(value, dict):
-            value = next((value[key] for key in ("error", "detail", "message", "msg", "text") if value.get(key)), "")
-    return value if isinstance(value, str) else ""
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now."""
-    if not value:
-        return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-@dataclass(frozen=True)
-class _Hooks:
-    """What a connection tells and asks while it is made."""
-
-    opened: Callable[[socket.socket], None]
-    limits: Limits
-
-    def connect_s(self) -> float:
-        return min(self.limits.connect_s, self.limits.deadline.remaining_s())
-
-
-class _Adapter(HTTPAdapter):
-    """Makes connections that keep our deadlines."""
-
-    def __init__(self, hooks: _Hooks) -> None:
-        self._hooks = hooks
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._hooks)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self._hooks)
-        return manager
-
-
-def _pool_classes(hooks: _Hooks) -> dict[str, type[HTTPConnectionPool]]:
-    def in_time_for(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        class Connection(pool.ConnectionCls):  # type: ignore[name-defined,misc]
-            def _new_conn(self) -> socket.socket:
-                # looks the name up, which no timeout bounds, and tries one address after the other, each for its time
-                opened: socket.socket = in_time(super()._new_conn, hooks.connect_s())
-                hooks.opened(opened)
-                return opened
-
-            def connect(self) -> None:
-                try:
-                    super().connect()
-                except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
-                    raise ConnectTimeoutError(self, "connecting took too long") from error
-                self.sock.settimeout(hooks.limits.deadline.remaining_s())
-
-            def request(self, *args: Any, **kwargs: Any) -> None:
-                if self.sock is not None:  # else the time to connect would bound what is sent, a long upload too
-                    self.timeout = hooks.limits.deadline.remaining_s()
-                super().request(*args, **kwargs)
-
-        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
-
-    return {"http": in_time_for(HTTPConnectionPool), "https": in_time_for(HTTPSConnectionPool)}

@@ -1,0 +1,212 @@
+"""What went wrong, as errors of ours: exceptions of the two libraries, statuses, and the words of the service."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+import requests
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HeaderParsingError,
+    LocationValueError,
+    NewConnectionError,
+)
+
+from reka_cli.deadline import Limits
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    NetworkError,
+    NotLoggedIn,
+    RateLimited,
+    Refused,
+    RekaError,
+    ServiceError,
+    UsageError,
+)
+
+# llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
+_TAKES_NO_IMAGE = re.compile(
+    r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
+)
+
+# Every exception of the two libraries that can come out of a request is one of these; a test holds that.
+TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, urllib3.exceptions.TimeoutStateError)
+UNREADABLE = (
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.InvalidHeader,  # the service's: ours are checked
+    requests.exceptions.InvalidJSONError,
+    requests.exceptions.StreamConsumedError,
+    requests.exceptions.TooManyRedirects,
+    requests.exceptions.UnrewindableBodyError,
+    requests.HTTPError,
+    DecodeError,
+    HeaderParsingError,
+    urllib3.exceptions.BodyNotHttplibCompatible,
+    urllib3.exceptions.InvalidHeader,
+    urllib3.exceptions.ResponseError,
+    urllib3.exceptions.UnrewindableBodyError,
+)
+MISUSED = (
+    requests.URLRequired,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    LocationValueError,
+    urllib3.exceptions.ProxySchemeUnsupported,
+)
+DISTURBED = (
+    requests.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.RetryError,
+    urllib3.exceptions.IncompleteRead,
+    urllib3.exceptions.InvalidChunkLength,
+    urllib3.exceptions.PoolError,
+    urllib3.exceptions.ProtocolError,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.SSLError,
+)
+LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, urllib3.exceptions.ProxySchemeUnsupported)
+
+
+class Diverted(Refused):
+    """A redirect or a web page where an answer was due."""
+
+
+class NoConnection(NetworkError):
+    """The connection was never made, so that another attempt repeats nothing."""
+
+
+class ConnectTimeout(DeadlineExceeded):
+    """Likewise."""
+
+
+def translate(error: Exception, host: str, limits: Limits) -> RekaError:
+    """Give our error for one of requests, urllib3 or a socket."""
+    if _is_caused_by(error, NewConnectionError):
+        return NoConnection(f"cannot reach {host}: {_reason(error)}")
+    if _is_caused_by(error, ConnectTimeoutError) or isinstance(error, requests.ConnectTimeout):
+        return ConnectTimeout(f"no connection to {host} within {limits.connect_s:g} s")
+    if isinstance(error, TIMEOUTS):
+        return DeadlineExceeded(
+            f"{host} was silent for {limits.idle_s:g} s", hint="--idle-timeout SECONDS allows longer silence"
+        )
+    if isinstance(error, MISUSED):
+        return UsageError(f"cannot ask {host}: {_reason(error)}")
+    if isinstance(error, UNREADABLE):
+        return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
+    if isinstance(error, DISTURBED):
+        return NetworkError(f"the connection to {host} failed: {_reason(error)}")
+    return NetworkError(f"the request to {host} failed: {type(error).__name__}")
+
+
+def _is_caused_by(error: BaseException, kind: type[Exception]) -> bool:
+    return any(isinstance(cause, kind) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an exception to what is under it, through the ways the two libraries wrap one another."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and not any(cause is one for one in seen):
+            seen.append(cause)
+            yield cause
+            context = None if cause.__suppress_context__ else cause.__context__
+            waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, context]
+
+
+def _reason(error: Exception) -> str:
+    """Put what is at the bottom of it in a few words, without URLs, addresses of objects or secrets."""
+    causes = list(_causes(error))
+    named = [words for cause in causes if (words := _name_of(cause, str(error)))]
+    coded = [
+        os.strerror(cause.errno).lower()
+        for cause in causes
+        if isinstance(cause, OSError) and isinstance(cause.errno, int)
+    ]
+    return next(iter(named + coded), type(error).__name__)
+
+
+def _name_of(cause: BaseException, whole: str) -> str | None:
+    match cause:
+        case requests.exceptions.ProxyError() | urllib3.exceptions.ProxyError():
+            answered = re.search(r"Tunnel connection failed: (\d{3})", whole)
+            return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({cause.verify_message})"
+        case ssl.SSLError():
+            return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
+        case socket.gaierror():
+            return "the name is not known"
+        case http.client.IncompleteRead():  # which both of urllib3's are too
+            return "it ended in the middle"
+        case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
+            return "it ended in the middle"
+        case http.client.RemoteDisconnected():
+            return "it was closed without an answer"
+        case DecodeError():
+            return "its compression is broken"
+        case _:
+            return None
+
+
+def class_of(status: int, said: str) -> type[RekaError]:
+    """Give the class for a status of 400 or more; `said` is the service's own words."""
+    match status:
+        case _ if status >= 500 and _TAKES_NO_IMAGE.search(said):
+            return BadInput
+        case 401:
+            return NotLoggedIn
+        case 403:
+            return Refused
+        case 400 | 404 | 405 | 413 | 415 | 422:
+            return BadInput
+        case 402 | 429:
+            return RateLimited
+        case 407:
+            return NetworkError
+        case _:
+            return ServiceError
+
+
+def phrase(status: int) -> str:
+    """Give the name of a status in brackets, for want of better words."""
+    from http import HTTPStatus
+
+    try:
+        return f"({HTTPStatus(status).phrase})"
+    except ValueError:
+        return ""
+
+
+def words(value: object) -> str:
+    """Find the text in an error of any of the shapes that services send; "" if there is none."""
+    for _ in range(4):
+        if isinstance(value, list) and value:
+            value = value[0]
+        elif isinstance(value, dict):
+            value = next((value[key] for key in ("error", "detail", "message", "msg", "text") if value.get(key)), "")
+    return value if isinstance(value, str) else ""
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from now."""
+    if not value:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
