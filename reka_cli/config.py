@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,11 +67,17 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path, Path]:
 
 def _preferences(path: Path) -> dict[str, str]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    import tomllib
+
+    try:
+        table = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
     for name, value in table.items():
         if name not in _PREFERENCES or not isinstance(value, str):
             known = ", ".join(_PREFERENCES)

@@ -452,6 +452,15 @@ class TestModels:
             "notice: the web session has no list: these names were seen in clients of 2024, any other is sent too\n",
         )
 
+    def test_of_the_sandbox_they_are_those_it_serves(self, run: Run) -> None:
+        result = run("models", env={"REKA_PROVIDER": "sandbox"})
+
+        assert (result.exit_code, len(result.stdout.splitlines()), result.stderr) == (0, len(FAULTS) + 2, "")
+
+    def test_local_ones_are_files(self, run: Run) -> None:
+        told = 'error: a local model is a file of yours\nhint: reka-cli ask --provider local -m model.gguf "..."\n'
+        assert run("models", "--provider", "local") == Result(2, "", told)
+
     def test_a_fresh_list_is_not_asked_for_again(self, home: Path) -> None:
         listing = reka(home, [{"id": "reka-edge-2603"}]).models()
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import CAT, ROOT, Service
 
 import reka_cli
-from reka_cli import BadInput, Client, IncompleteAnswer, Reka, RekaError, Sandbox, UsageError
+from reka_cli import BadInput, Client, IncompleteAnswer, Reka, RekaError, Sandbox, UsageError, providers
 from reka_cli.completions import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -157,6 +157,17 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_there_is_no_other_name() -> None:
     with pytest.raises(AttributeError, match="module 'reka_cli' has no attribute 'Nothing'"):
         reka_cli.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", providers.NAMES)
+def test_every_provider_is_one(name: str) -> None:
+    provider = providers.load(name)
+
+    assert provider.name == name
+    assert [part for part in ("events", "models", "default_model") if not hasattr(provider, part)] in (
+        [],
+        ["default_model"],
+    )
 
 
 @pytest.fixture

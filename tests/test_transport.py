@@ -277,6 +277,21 @@ def test_retry_after_in_seconds(header: str, seconds: float | None) -> None:
     assert failures.retry_after_s(header) == seconds
 
 
+@pytest.mark.parametrize(
+    ("statuses", "exit_code"),
+    [
+        ((401,), 3),
+        ((403,), 4),
+        ((400, 404, 405, 413, 415, 422), 5),
+        ((402, 429), 6),
+        ((408, 409, 418, 451, 500, 501, 502, 503, 504, 520, 599), 7),
+        ((407,), 9),
+    ],
+)
+def test_every_status_of_an_error_has_its_exit_code(statuses: tuple[int, ...], exit_code: int) -> None:
+    assert {failures.class_of(status, "").exit_code for status in statuses} == {exit_code}
+
+
 def test_retry_after_as_a_date() -> None:
     seconds = failures.retry_after_s(formatdate(time.time() + 100, usegmt=True))
 

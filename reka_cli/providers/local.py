@@ -21,17 +21,18 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, ClassVar, NoReturn, cast
 
+from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, NetworkError, UsageError
-from reka_cli.messages import ChatRequest, Events, Message
+from reka_cli.messages import ChatRequest, Events, Message, Notice
 
 # Room for some pictures and a long answer. It costs memory, 1 GB with a model of 7 billion parameters; the model's own
 # limit, up to 128k, could cost sixteen times that. A model with a lower limit keeps its own.
@@ -80,6 +81,11 @@ class Local:
         with _running(settings, self._limits.deadline, self._log) as base_url:
             api = Api(self._config, self._limits, self._log, ApiAccess(base_url, key))
             yield from api.events(replace(request, model=model))
+
+    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
+        """See Provider.models: the models are the user's files."""
+        yield from ()
+        raise UsageError("a local model is a file of yours", hint='reka-cli ask --provider local -m model.gguf "..."')
 
 
 def _check(request: ChatRequest) -> None:
