@@ -17,6 +17,7 @@ from typing import Any
 from reka_cli.errors import BadInput, ServiceError
 
 _LIFE_S = 86_400.0
+_MOST_TOKENS = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Catalogue:
     def find(self, model_id: str) -> Model:
         """Give one model; raise BadInput with the nearest names if it is not in the list."""
         by_id = {model.id: model for model in self.models}
-        if model_id in by_id:
-            return by_id[model_id]
+        for name in (model_id, f"{model_id}:latest"):  # which Ollama adds to a name without a tag
+            if name in by_id:
+                return by_id[name]
         from difflib import get_close_matches
 
         near = get_close_matches(model_id, by_id, 3, 0.4) or list(by_id)[:3]
@@ -67,7 +69,7 @@ def parse(payload: Any) -> tuple[Model, ...]:
     rows = payload.get("data") if isinstance(payload, dict) else payload
     if not isinstance(rows, list):
         raise ServiceError("the service sent no list of models")
-    return tuple(_model(row) for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str))
+    return tuple(_model(row) for row in rows if isinstance(row, dict) and _is_name(row.get("id")))
 
 
 class Shelf:
@@ -81,7 +83,7 @@ class Shelf:
         try:
             kept = json.loads(self._path.read_bytes())
             return Catalogue(parse(kept["models"]), float(kept["got_at_s"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, ServiceError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, ServiceError):
             return None
 
     def put(self, payload: Any) -> None:
@@ -95,6 +97,11 @@ class Shelf:
             Path(file.name).replace(self._path)
 
 
+def _is_name(value: object) -> bool:
+    """Whether it is a name that can be shown: one line, nothing that controls a terminal."""
+    return isinstance(value, str) and value.isprintable() and bool(value)
+
+
 def _model(row: dict[str, Any]) -> Model:
     architecture = row.get("architecture")
     told = row if "input_modalities" in row or not isinstance(architecture, dict) else architecture
@@ -102,7 +109,7 @@ def _model(row: dict[str, Any]) -> Model:
     prices = pricing if isinstance(pricing, dict) else {}
     return Model(
         row["id"],
-        tuple(map(str, modalities)) if isinstance(modalities, list) else None,
+        tuple(one.lower() for one in modalities if _is_name(one)) if isinstance(modalities, list) else None,
         _count(row.get("context_length")),
         _count(row.get("max_output_length")),
         _price(prices.get("prompt")),
@@ -111,13 +118,13 @@ def _model(row: dict[str, Any]) -> Model:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return value if type(value) is int and 0 < value < _MOST_TOKENS else None
 
 
 def _price(value: object) -> float | None:
     """Read a decimal string, USD per token."""
     try:
         price = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return price if 0 <= price < 1 else None

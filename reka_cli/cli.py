@@ -14,16 +14,22 @@ import typer
 
 from reka_cli import __version__
 from reka_cli.commands.ask import ask
+from reka_cli.commands.login import login
+from reka_cli.commands.logout import logout
 from reka_cli.commands.models import models
 from reka_cli.commands.sandbox import sandbox
+from reka_cli.commands.status import status
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.terminal import OutputClosed, Terminal, report, say
 
 # Without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file.
 app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 app.command()(ask)
+app.command()(login)
+app.command()(logout)
 app.command()(models)
 app.command()(sandbox)
+app.command()(status)
 
 
 class Terminated(BaseException):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reka_cli.answer import Answer
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import Source, load_all
-from reka_cli.messages import ChatRequest, Image, Message, Options
-from reka_cli.schema import held
+from reka_cli.messages import ChatRequest, Image, Message, Notice, Options
+from reka_cli.schema import check, held
 from reka_cli.videos import load as load_video
 
 if TYPE_CHECKING:
     from reka_cli.catalogue import Model
     from reka_cli.completions import Chat
     from reka_cli.providers import Provider
+
+T = TypeVar("T")
 
 _SERVICE_DECIDES = Options()
 
@@ -87,7 +90,7 @@ class Client:
         BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
         """
         head = (Message("system", system),) if system else ()
-        question = Message("user", prompt, load_all(images), tuple(map(load_video, videos)))
+        question = Message("user", prompt, load_all(images), tuple(load_video(one, deadline) for one in videos))
         return self.send((*head, question), model, options, deadline, schema)
 
     def send(
@@ -103,6 +106,9 @@ class Client:
             _check_text(message)
         if not messages or not (messages[-1].text.strip() or messages[-1].images or messages[-1].videos):
             raise UsageError("there is no question", hint='reka-cli ask "What can you see?" picture.jpg')
+        _check_options(options)
+        if schema is not None:
+            check(schema)
         model = model or self._model
         provider = self._open(model, deadline)
         request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
@@ -115,15 +121,7 @@ class Client:
         Raises what a question raises.
         """
         provider = self._open(None, None)
-        asking = provider.models(refresh=refresh)
-        while True:
-            try:
-                said = next(asking)
-            except StopIteration as end:
-                models: tuple[Model, ...] = end.value
-                break
-            if notice:
-                notice(said.text)
+        models = finished(provider.models(refresh=refresh), notice)
         only = models[0].id if len(models) == 1 else None
         return Listing(provider.name, models, self._model or provider.default_model or only)
 
@@ -142,11 +140,27 @@ class Client:
         return providers.load(providers.choose(self._config, model) if name == "auto" else name)
 
 
+def finished(asking: Generator[Notice, None, T], notice: Callable[[str], None] | None = None) -> T:
+    """Run to its end what asks a service, and give what it returns; `notice` is told what comes on the way."""
+    while True:
+        try:
+            said = next(asking)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if notice:
+            notice(said.text)
+
+
 def _check_text(message: Message) -> None:
     try:
         message.text.encode()
     except UnicodeEncodeError as error:
         raise BadInput("the question holds bytes that are not UTF-8 text") from error
+
+
+def _check_options(options: Options) -> None:
+    if options.temperature is not None and not math.isfinite(options.temperature):
+        raise UsageError(f"a temperature is a number, not {options.temperature}")
 
 
 def _positive_s(seconds: float) -> float:

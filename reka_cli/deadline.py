@@ -30,6 +30,11 @@ class Deadline:
             raise UsageError(f"a timeout must be more than 0 and at most {LONGEST_S:.0f} seconds, not {total_s:g}")
         return cls(total_s, time.monotonic() + total_s)
 
+    def sooner(self, within_s: float) -> Deadline:
+        """Give the deadline for a part: this one, or `within_s` from now if that is sooner."""
+        ends_at = min(self.ends_at, time.monotonic() + within_s)
+        return Deadline(min(self.total_s, within_s), ends_at)
+
     @property
     def passed(self) -> bool:
         return time.monotonic() >= self.ends_at

@@ -6,9 +6,7 @@ Source: RekaAI/reka-flash-3 model card (`<reasoning>`, and `<sep>`, the models' 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from functools import cache
 
 from reka_cli.messages import ReasoningDelta, TextDelta
 
@@ -38,8 +36,7 @@ class Splitter:
                     return
             elif not self._open():
                 return
-        end = _end_begins(self._ends).search(self._held)
-        cut = end.start() if end else len(self._held)
+        cut = _end_begins(self._held, self._ends)
         if cut:
             yield TextDelta(self._held[:cut])
         self._held = self._held[cut:]
@@ -51,8 +48,9 @@ class Splitter:
             if held:
                 yield ReasoningDelta(held)
             return
-        text = _end(self._ends).sub("", held, count=1).rstrip()
-        if text:
+        for tag in self._ends:
+            held = held.replace(tag, "")
+        if text := held.rstrip():
             yield TextDelta(text)
 
     def _open(self) -> bool:
@@ -66,7 +64,7 @@ class Splitter:
                 return True
         if any(tag.startswith(text) for tag in _OPENING):
             return False
-        self._has_begun, self._held = True, text
+        self._has_begun, self._held = True, _trimmed(self._held)
         return True
 
     def _reason(self) -> Iterator[ReasoningDelta]:
@@ -74,23 +72,30 @@ class Splitter:
         if closed:
             self._held, self._closing = rest, ""
         else:
-            cut = re.search(f"(?:{_begins(self._closing)})?\\Z", thought)
-            assert cut  # noqa: S101 - the empty end always matches
-            thought, self._held = thought[: cut.start()], thought[cut.start() :]
+            cut = len(thought) - _overlap(thought, self._closing)
+            thought, self._held = thought[:cut], thought[cut:]
         if thought:
             yield ReasoningDelta(thought)
 
 
-@cache
-def _end_begins(ends: tuple[str, ...]) -> re.Pattern[str]:
-    """Match a tail of the text that may turn out to be nothing but closing tags and blanks."""
-    return re.compile(rf"\s*(?:(?:{'|'.join(ends)})\s*)*(?:{'|'.join(map(_begins, ends))})?\Z")
+def _trimmed(text: str) -> str:
+    """Drop the blank lines before an answer, and the one blank that models begin with, but not an indentation."""
+    lines = text[: len(text) - len(text.lstrip())].rpartition("\n")[2]
+    return ("" if lines == " " else lines) + text.lstrip()
 
 
-@cache
-def _end(ends: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"\A\s*(?:(?:{'|'.join(ends)})\s*)+")
+def _end_begins(text: str, ends: tuple[str, ...]) -> int:
+    """Where a tail begins that may turn out to be nothing but closing tags and blanks; looked for from the right."""
+    cut = len(text) - max(_overlap(text, tag) for tag in ends)
+    while True:
+        while text[cut - 1 : cut].isspace():
+            cut -= 1
+        tag = next((tag for tag in ends if text.endswith(tag, 0, cut)), None)
+        if tag is None:
+            return cut
+        cut -= len(tag)
 
 
-def _begins(tag: str) -> str:
-    return "|".join(re.escape(tag[:length]) for length in range(len(tag) - 1, 0, -1))
+def _overlap(text: str, tag: str) -> int:
+    """How much of the end of `text` is the begin of `tag`."""
+    return next((length for length in range(len(tag) - 1, 0, -1) if text.endswith(tag[:length])), 0)

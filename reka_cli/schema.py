@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reka_cli.deadline import Deadline, in_time
 from reka_cli.errors import BadInput
 from reka_cli.messages import ChatRequest, Done, Events, Message, Start, TextDelta, Usage
 
 Schema = dict[str, Any]
 
+_FENCE = re.compile(r"```(?:[A-Za-z]+(?=\s|[\[{\"]))?(.*)```", re.DOTALL)
+_LARGEST = 10 << 20  # bytes of a schema
 
-def read(source: str) -> Schema:
-    """Read a schema given as JSON or as the path of a file; raise BadInput if it is none."""
+
+def read(source: str, deadline: Deadline | None = None) -> Schema:
+    """Read a schema given as JSON or as the path of a file, a pipe until `deadline`; raise BadInput if it is none."""
     inline = source.lstrip().startswith("{")
     shown = "the schema" if inline else source
     try:
-        schema = json.loads(source if inline else Path(source).read_bytes())
+        text = source.encode() if inline else _content(Path(source), deadline)
+        schema = json.loads(text)
     except OSError as error:
-        raise BadInput(f"cannot read the schema {source}: {(error.strerror or 'failed').lower()}") from error
+        raise BadInput(f"cannot read the schema {source}: {(error.strerror or 'nothing came').lower()}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown} is not whole JSON") from error
+    return check(schema, shown)
+
+
+def check(schema: object, shown: str = "the schema") -> Schema:
+    """Give a schema back; raise BadInput if it is none."""
     if not isinstance(schema, dict):
         raise BadInput(f"{shown} is not a JSON Schema: it is no object")
     import jsonschema
 
     try:
+        json.dumps(schema)
         jsonschema.validators.validator_for(schema).check_schema(schema)
     except jsonschema.SchemaError as error:
         raise BadInput(f"{shown} is not a JSON Schema: {_one_line(error.message)}") from error
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{shown} is not a JSON Schema that can be used") from error
     return schema
 
 
@@ -73,6 +88,14 @@ def held(ask: Callable[[ChatRequest], Events], request: ChatRequest) -> Events:
     yield Done(done.finish_reason)
 
 
+def _content(path: Path, deadline: Deadline | None) -> bytes:
+    def content() -> bytes:
+        with path.open("rb") as file:
+            return file.read(_LARGEST)
+
+    return content() if deadline is None or path.is_file() else in_time(content, deadline.remaining_s())
+
+
 def _repair(request: ChatRequest, text: str, problem: str) -> ChatRequest:
     again = f"That is not valid: {problem}. Answer again, with nothing but the corrected JSON."
     return replace(request, messages=(*request.messages, Message("assistant", text), Message("user", again)))
@@ -80,10 +103,8 @@ def _repair(request: ChatRequest, text: str, problem: str) -> ChatRequest:
 
 def _unwrapped(text: str) -> str:
     """Take a code fence away."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```") and "\n" in text:
-        return text.partition("\n")[2].removesuffix("```").strip()
-    return text
+    fenced = _FENCE.fullmatch(text.strip())
+    return fenced[1].strip() if fenced else text.strip()
 
 
 def _problem(text: str, schema: Schema) -> str | None:
@@ -92,15 +113,26 @@ def _problem(text: str, schema: Schema) -> str | None:
     from referencing.exceptions import Unresolvable
 
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         return f"it is not JSON ({_one_line(str(error))})"
     validator = jsonschema.validators.validator_for(schema)(schema, registry=Registry())  # which fetches nothing
     try:
         best = jsonschema.exceptions.best_match(validator.iter_errors(value))
     except Unresolvable as error:
-        raise BadInput(f"the schema refers to something outside of it: {_one_line(error.ref)}") from error
+        raise BadInput(f"the schema refers to what is not in it: {_one_line(str(error))}") from error
+    except (RecursionError, OverflowError):
+        return "it is nested too deeply, or holds a number too large"
     return f"{_one_line(best.message)} (at {best.json_path})" if best else None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
 
 
 def _sum(spent: list[Usage]) -> list[Usage]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 HOSTS = ("space.reka.ai", "chat.reka.ai")  # newest first
 _DOMAIN = "reka.ai"
 _HOSTNAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
-_NAME = re.compile(r"appSession(?:\.([0-9]{1,3}))?")
+# Auth0's libraries up to version 3, as seen at Reka, then their default from version 4 on, not seen there yet
+_NAMES = (re.compile(r"appSession(?:\.([0-9]{1,3}))?"), re.compile(r"__session(?:__([0-9]{1,3}))?"))
 _BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
 _VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # cookie-octet, RFC 6265 4.1.1
 
@@ -58,7 +59,7 @@ class Session:
         """Apply the `Set-Cookie` headers of its host; None if that ends the session."""
         kept = {cookie.name: cookie for cookie in self.cookies}
         for header in set_cookie:
-            if cookie := _received(header, self.host, now_s):
+            if cookie := received(header, self.host, now_s):
                 kept[cookie.name] = cookie
         return session_of(kept.values(), self.host, now_s)
 
@@ -99,9 +100,14 @@ def sessions(cookies: Iterable[Cookie], now_s: float) -> list[Session]:
 
 def session_of(cookies: Iterable[Cookie], host: str, now_s: float) -> Session | None:
     """Give the session that would be sent to `host`: the plain cookie, else the chunks from 0 on without a gap."""
+    every = list(cookies)
+    return next((found for name in _NAMES if (found := _session_named(name, every, host, now_s))), None)
+
+
+def _session_named(name: re.Pattern[str], cookies: list[Cookie], host: str, now_s: float) -> Session | None:
     parts: dict[int, Cookie] = {}
     for cookie in cookies:
-        match = _NAME.fullmatch(cookie.name)
+        match = name.fullmatch(cookie.name)
         live = cookie.expires_s is None or cookie.expires_s > now_s
         if match and live and cookie.host in (host, _DOMAIN) and _VALUE.fullmatch(cookie.value):
             index = -1 if match[1] is None else int(match[1])
@@ -118,7 +124,20 @@ def session_of(cookies: Iterable[Cookie], host: str, now_s: float) -> Session | 
 
 def names(cookies: Sequence[Cookie]) -> list[str]:
     """Give the names of session cookies, whether or not they make up a whole session: safe to show."""
-    return [cookie.name for cookie in cookies if _NAME.fullmatch(cookie.name)]
+    return [cookie.name for cookie in cookies if is_session_name(cookie.name)]
+
+
+def is_session_name(name: str) -> bool:
+    return any(pattern.fullmatch(name) for pattern in _NAMES)
+
+
+def netscape(session: Session) -> str:
+    """Put a session into the form of `cookies.txt`, which `REKA_COOKIES` and other tools read."""
+    rows = (
+        "\t".join([f"#HttpOnly_{one.host}", "FALSE", "/", "TRUE", f"{one.expires_s or 0:.0f}", one.name, one.value])
+        for one in session.cookies
+    )
+    return "\n".join(["# Netscape HTTP Cookie File", *rows, ""])
 
 
 def token_expiry_s(token: str) -> float | None:
@@ -136,14 +155,14 @@ def _lasts(cookie: Cookie) -> float:
     return float("inf") if cookie.expires_s is None else cookie.expires_s
 
 
-def _received(header: str, host: str, now_s: float) -> Cookie | None:
+def received(header: str, host: str, now_s: float) -> Cookie | None:
     """Read one Set-Cookie header; a cookie that is to be deleted comes back as expired.
 
     Source: RFC 6265, 5.2. `http.cookies` gives nothing at all for a header with an attribute it does not know.
     """
     pair, *rest = header.split(";")
     name, equals, value = (part.strip(" \t") for part in pair.partition("="))
-    if not equals or not _NAME.fullmatch(name):
+    if not equals or not is_session_name(name):
         return None
     parted = (attribute.partition("=") for attribute in rest)
     attributes = {key.strip(" \t").lower(): text.strip(" \t") for key, _, text in parted}

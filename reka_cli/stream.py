@@ -54,7 +54,7 @@ def _object(response: Response, data: str, event: str) -> dict[str, Any]:
         if event != "error":
             raise ServiceError("the service sent something that is not JSON in its answer") from error
         found = {"error": data}
-    if event == "error" or (isinstance(found, dict) and found.get("error")):
+    if event == "error" or (isinstance(found, dict) and (found.get("error") or found.get("object") == "error")):
         raise ServiceError(f"the service reported an error: {response.quote(found) or 'it does not say which'}")
     if not isinstance(found, dict):
         raise ServiceError("the service sent an answer that is no object")

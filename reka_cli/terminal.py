@@ -108,6 +108,17 @@ def report(error: RekaError) -> None:
         say(f"hint: {error.hint}")
 
 
+def secret(what: str) -> str:
+    """Ask for a secret at a hidden prompt, or take the first line of standard input; "" if there is none."""
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass(f"{what}: ").strip()
+    return sys.stdin.readline().strip()
+
+
 def piped_text(terminal: Terminal, deadline: Deadline) -> str:
     """Read standard input to its end; "" if it is a terminal or closed.
 

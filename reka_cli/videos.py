@@ -5,26 +5,32 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from reka_cli.errors import BadInput
+from reka_cli.deadline import Deadline, in_time
+from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.messages import Video
 
 LARGEST = 50 << 20  # bytes; the service states no limit, only that a clip should be under half a minute
 
 
-def load(source: str | os.PathLike[str]) -> Video:
+def load(source: str | os.PathLike[str], deadline: Deadline | None = None) -> Video:
     """Give a clip as the model will get it: an http(s) URL as it is, a file as a data URL.
 
     Raises BadInput for a file that is missing, unreadable, too large, or neither MP4, QuickTime nor WebM.
     """
     text = os.fspath(source)
     if text.startswith(("http://", "https://")):
-        return Video(text, Path(urlsplit(text).path).name or text)
+        return Video(text, "video")
     path = Path(text)
-    try:
+
+    def content() -> bytes:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            return file.read(LARGEST + 1)
+
+    try:
+        data = content() if deadline is None or path.is_file() else in_time(content, deadline.remaining_s())
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"nothing came from {path}") from error
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read {path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
     if len(data) > LARGEST:
@@ -36,6 +42,6 @@ def load(source: str | os.PathLike[str]) -> Video:
 
 
 def _media_type(data: bytes) -> str | None:
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp" and not data[8:12].startswith((b"hei", b"hev", b"mif", b"msf", b"avi")):
         return "video/quicktime" if data[8:12] == b"qt  " else "video/mp4"
     return "video/webm" if data.startswith(b"\x1aE\xdf\xa3") else None

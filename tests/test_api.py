@@ -16,7 +16,7 @@ import test_errors
 from conftest import CAT, ROOT, Result, Run, Service
 from test_errors import HALF, WHOLE
 
-from reka_cli import BadInput, Client, IncompleteAnswer
+from reka_cli import BadInput, Client, IncompleteAnswer, NetworkError, ServiceError
 from reka_cli.catalogue import Shelf
 from reka_cli.config import Config
 from reka_cli.messages import Done, Message, Options, ReasoningDelta, Start, TextDelta, Usage
@@ -105,7 +105,7 @@ class TestRequests:
         assert (result.exit_code, result.stdout) == (3, "")
         assert result.stderr.endswith(
             f"error: {service.host} answered 401: Unauthorized\n"
-            "hint: export REKA_API_KEY=... (keys: https://developer.reka.ai)\n"
+            "hint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
         )
         assert "sandbox-bad-key" not in result.stderr
 
@@ -170,6 +170,16 @@ class TestRefusedBeforeItIsSent:
 
         assert caught.value.message == "reka-edge-2603 takes at most 3 images a question, not 4"
 
+    def test_an_old_list_refuses_nothing(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = reka(home, [{"id": "old", "input_modalities": ["text"]}])
+        (kept,) = (home / "cache").iterdir()
+        kept.write_text(kept.read_text().replace('"got_at_s": 1', '"got_at_s": 0'))
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nobody listens
+
+        for images in ([], [CAT]):
+            with pytest.raises(NetworkError, match="the proxy cannot be reached"):
+                client.ask("hello", images, model="new").read()
+
     def test_a_model_that_the_list_does_not_have(self, home: Path) -> None:
         with pytest.raises(BadInput) as caught:
             reka(home, [{"id": "reka-edge-2603"}, {"id": "reka-flash-3"}]).ask("hello", model="reka-edge").read()
@@ -223,7 +233,7 @@ class TestWhichProvider:
     def test_the_api_of_reka_needs_a_key(self, run: Run) -> None:
         result = run("ask", "hello", "--provider", "api")
 
-        told = "error: there is no API key\nhint: export REKA_API_KEY=... (keys: https://developer.reka.ai)\n"
+        told = "error: there is no API key\nhint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
         assert result == Result(3, "", told)
 
     def test_plain_http_to_another_machine_must_be_allowed(self, run: Run) -> None:
@@ -286,6 +296,32 @@ class TestEvents:
 
         assert list(answer) == [Start("m"), ReasoningDelta("why"), TextDelta("hi"), Usage(1, 2), Done("stop")]
 
+    @pytest.mark.parametrize(
+        ("stream", "texts", "finish_reason"),
+        [
+            (b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":""}]}\n\ndata: {"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}]}\n\n', ["a", "b"], "stop"),
+            (b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: {"choices":[{"delta":{},"finish_reason":""}]}\n\n', ["a"], "stop"),
+            (b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"choices":[{"delta":{},"message":{"content":"a"},"finish_reason":"stop"}]}\n\n', ["a"], "stop"),
+            (b'data: {"choices":[{"index":1,"delta":{"content":"b"}},{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n', ["a"], "stop"),
+            (b'data: {"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":-5,"completion_tokens":true}}\r\n\r\ndata:[DONE]\r\n\r\n', ["a"], "stop"),
+        ],
+        ids=["empty reason first", "empty reason last", "message last", "index", "odd usage"],
+    )  # fmt: skip
+    def test_odd_chunks_are_understood(
+        self, serve_stream: Any, home: Path, stream: bytes, texts: list[str], finish_reason: str
+    ) -> None:
+        answer = Client("api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")).ask("hello")
+
+        assert [event.text for event in answer if isinstance(event, TextDelta)] == texts
+        assert answer.finish_reason == finish_reason
+
+    def test_the_error_object_of_vllm_is_an_error(self, serve_stream: Any, home: Path) -> None:
+        stream = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"object":"error","message":"out of memory","code":500}\n\ndata: [DONE]\n\n'
+        answer = Client("api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")).ask("hello")
+
+        with pytest.raises(ServiceError, match=r"^the service reported an error: out of memory$"):
+            answer.read()
+
     def test_what_it_cost_is_known_where_the_prices_are(self, run: Run, api_env: dict[str, str]) -> None:
         result = run("ask", "hello", str(CAT), "-v", env=api_env)
 
@@ -298,12 +334,12 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "401": (
         3,
         "",
-        "error: HOST answered 401: Unauthorized\nhint: export REKA_API_KEY=... (keys: https://developer.reka.ai)\n",
+        "error: HOST answered 401: Unauthorized\nhint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n",
     ),
     "401-once": (
         3,
         "",
-        "error: HOST answered 401: Unauthorized\nhint: export REKA_API_KEY=... (keys: https://developer.reka.ai)\n",
+        "error: HOST answered 401: Unauthorized\nhint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n",
     ),
     "402": (6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
     "403": (4, "", "error: HOST answered 403 (Forbidden)\n"),
@@ -334,6 +370,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "error-event": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
     "error-field": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
     "only-escapes": (10, "", EMPTY),
+    "blanks": (0, "  " + WHOLE, ""),  # an indentation may be meant
     "reasoning-length": (
         10,
         "",
@@ -395,6 +432,17 @@ class TestSchema:
         told = "error: the answer is not valid against the schema, not the second time either\n"
         assert (result.exit_code, result.stderr) == (10, told)
         assert result.stdout != ""
+
+    @pytest.mark.parametrize("schema", ["", "/missing.json"])
+    def test_a_schema_that_is_not_there_is_not_passed_over(
+        self, run: Run, api_env: dict[str, str], schema: str
+    ) -> None:
+        assert run("ask", "hello", "--schema", schema, env=api_env).exit_code == 5
+
+    def test_a_temperature_is_a_number(self, run: Run, api_env: dict[str, str]) -> None:
+        assert run("ask", "hello", "--temperature", "inf", env=api_env) == Result(
+            2, "", "error: a temperature is a number, not inf\n"
+        )
 
     def test_a_schema_that_is_none_is_refused_before_any_request(
         self, run: Run, service: Service, api_env: dict[str, str]

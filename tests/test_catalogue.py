@@ -40,6 +40,7 @@ def test_the_modalities_of_llama_cpp_are_read() -> None:
         {"id": "x", "input_modalities": "text", "context_length": "many", "max_output_length": -1, "pricing": "free"},
         {"id": "x", "pricing": {"prompt": "nothing", "completion": None}, "architecture": "llama"},
         {"id": "x", "pricing": {"prompt": "-1", "completion": "5"}},
+        {"id": "x", "pricing": {"prompt": 10**400, "completion": 10**400}, "context_length": True},
     ],
 )
 def test_what_is_not_told_is_not_known(row: dict[str, Any]) -> None:
@@ -47,7 +48,16 @@ def test_what_is_not_told_is_not_known(row: dict[str, Any]) -> None:
 
 
 def test_rows_that_are_none_are_left_out() -> None:
-    assert parse([1, None, {}, {"id": 5}, {"id": "x"}]) == (Model("x"),)
+    assert parse([1, None, {}, {"id": 5}, {"id": ""}, {"id": "x"}]) == (Model("x"),)
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "\x1b]0;title\x07x", "\x9b2J", "\u202egpj"])
+def test_names_that_could_control_a_terminal_are_left_out(name: str) -> None:
+    assert parse([{"id": name}, {"id": "x", "input_modalities": ["TEXT", name]}]) == (Model("x", ("text",)),)
+
+
+def test_ollama_names_a_model_without_its_tag() -> None:
+    assert Catalogue((Model("llava:latest"),), 0).find("llava") == Model("llava:latest")
 
 
 @pytest.mark.parametrize("payload", [None, "x", {}, {"data": {}}, 5])

@@ -4,7 +4,9 @@ import traceback
 import pytest
 
 from reka_cli.cookies import files
-from reka_cli.cookies.files import parse, read_session
+from reka_cli.cookies.files import read_session
+from reka_cli.cookies.formats import cookies_in
+from reka_cli.cookies.formats.document import KNOWN, Document
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import Cookie, Session
 
@@ -13,7 +15,6 @@ NOW = 1_800_000_000.0
 SOON, LATER, PAST = NOW + 100, NOW + 200, NOW - 1
 CANARY = "canary-5e55104"
 HEADER = "# Netscape HTTP Cookie File\n# https://curl.se/docs/http-cookies.html\n\n"
-KNOWN = "known formats: Netscape cookies.txt, JSON of Cookie-Editor"
 EXPORT = "log in at https://space.reka.ai and export again"
 
 
@@ -125,7 +126,7 @@ class TestANetscapeFile:
     def test_gives_every_cookie_of_any_host(self):
         text = "\n".join([line(), line(".example.com", "_ga", "GA1", "1800000100"), line(CHAT, "x", "", "-1")])
         cookies = [Cookie(SPACE, "appSession", "v"), Cookie("example.com", "_ga", "GA1", SOON), Cookie(CHAT, "x", "")]
-        assert parse(text, "it") == cookies
+        assert cookies_in(Document(text, "it", SPACE, NOW)) == cookies
 
 
 class TestAJsonFile:
@@ -227,33 +228,18 @@ class TestAFileThatIsNoCookieFile:
             "",
             " \n\n",
             CANARY,
-            f"appSession={CANARY}",
-            f"Cookie: appSession={CANARY}; _ga=1",
             f"the cookie that I found in my browser is called {CANARY} or so\n",
             f"<html><body class='login page of Reka' id='a' data-b='c' data-d='e'>{CANARY}</body></html>",
-            {"name": "appSession", "value": CANARY},
-            {"cookies": [row(value=CANARY)]},
-            json.dumps({"cookies": [row(value=CANARY)]}, indent=2),
             f'"{CANARY}"',
             f"# a comment with {CANARY}\n",
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + CANARY.encode(),
-            b"SQLite format 3\x00\x10\x00" + CANARY.encode(),
             b"\x00" * 100,
             CANARY.encode() + b"\xff",
             b"\xff\xfe" + CANARY.encode() + b"x",
         ],
         ids=[
-            *("empty", "blank", "a_value", "a_pair", "a_header", "prose", "a_page", "an_object", "a_storage_state"),
-            *(
-                "an_indented_object",
-                "a_json_string",
-                "comments",
-                "a_picture",
-                "a_database",
-                "zeros",
-                "no_utf8",
-                "half_utf16",
-            ),
+            *("empty", "blank", "a_value", "prose", "a_page", "a_json_string", "comments", "a_picture", "zeros"),
+            *("no_utf8", "half_utf16"),
         ],
     )
     def test_is_refused_with_the_formats_that_are_known(self, failure, content):
@@ -267,19 +253,43 @@ class TestAFileThatIsNoCookieFile:
             json.dumps([row(value=CANARY)]) + "x",
             "[" * 100_000,
             f"[{CANARY}]",
+            f'{{"cookies": "{CANARY}',
+            '{"a":' * 100_000,
+            "[" + "1" * 5000 + "]",
         ],
-        ids=["a_bracket", "no_end", "more_after_the_end", "too_deep", "no_json"],
+        ids=[
+            *("a_bracket", "no_end", "more_after_the_end", "too_deep", "no_json", "an_object_without_end"),
+            *("an_object_too_deep", "a_number_too_long"),
+        ],
     )
     def test_is_refused_if_its_json_is_not_whole(self, failure, content):
         assert failure(content) == (BadInput, "FILE is not whole JSON", KNOWN)
 
     @pytest.mark.parametrize(
         "content",
-        [[CANARY], [1, None], [[row(value=CANARY)]], [{"name": "appSession", "value": CANARY}]],
-        ids=["texts", "numbers", "lists", "cookies_without_domain"],
+        [
+            *(
+                [CANARY],
+                [1, None],
+                [[row(value=CANARY)]],
+                {"cookies": [CANARY]},
+                {"log": [CANARY]},
+                {"a": {"b": CANARY}},
+            ),
+            {"name": "appSession", "value": [CANARY]},
+        ],
+        ids=[
+            "texts",
+            "numbers",
+            "lists",
+            "a_state_of_texts",
+            "a_log_without_entries",
+            "a_tree",
+            "a_value_that_is_none",
+        ],
     )
-    def test_is_refused_if_its_json_lists_no_cookies(self, failure, content):
-        assert failure(content) == (BadInput, "FILE is JSON, but not a list of cookies", KNOWN)
+    def test_is_refused_if_its_json_has_no_cookies(self, failure, content):
+        assert failure(content) == (BadInput, "FILE is JSON, but not cookies in a known form", KNOWN)
 
     def test_is_refused_if_it_is_too_large(self, failure, monkeypatch):
         monkeypatch.setattr(files, "_LARGEST", 100)
@@ -318,11 +328,15 @@ class TestAFileWithoutALiveSession:
                 f"FILE has no session cookie (appSession) of {BOTH}",
             ),
             ([row("www.reka.ai", value=CANARY)], None, f"FILE has no session cookie (appSession) of {BOTH}"),
-            (line(value=CANARY, expiry="1799999999"), None, f"the session of {BOTH} in FILE has expired"),
-            (line(value=CANARY, expiry="1799999999"), SPACE, f"the session of {BOTH} in FILE has expired"),
-            (line(value=CANARY, expiry="1799999999000"), SPACE, f"the session of {BOTH} in FILE has expired"),
-            ([row(value=CANARY, expirationDate=PAST)], SPACE, f"the session of {BOTH} in FILE has expired"),
-            (line(".reka.ai", value=CANARY, expiry="1799999999"), SPACE, f"the session of {BOTH} in FILE has expired"),
+            (line(value=CANARY, expiry="1799999999"), None, f"the session of {BOTH} in FILE expired on 2027-01-15"),
+            (line(value=CANARY, expiry="1799999999"), SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
+            (line(value=CANARY, expiry="1799999999000"), SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
+            ([row(value=CANARY, expirationDate=PAST)], SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
+            (
+                line(".reka.ai", value=CANARY, expiry="1799999999"),
+                SPACE,
+                f"the session of {BOTH} in FILE expired on 2027-01-15",
+            ),
             (
                 "\n".join(line(name=f"appSession.{index}", value=CANARY) for index in (2, 0)),
                 None,

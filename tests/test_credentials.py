@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from reka_cli import credentials
+from reka_cli import store as store_file
 from reka_cli.config import Config
-from reka_cli.credentials import Store, WebAccess, web_access
+from reka_cli.credentials import WebAccess, web_access
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import Cookie, Session
+from reka_cli.store import Store
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 BASE = "https://space.reka.ai"
@@ -42,7 +43,7 @@ FRESH = jwt(NOW + 3600)
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch):
-    monkeypatch.setattr(credentials, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr(store_file, "time", SimpleNamespace(time=lambda: NOW))
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def base_of(writer, count):
 WRITER = """
 import sys
 from pathlib import Path
-from reka_cli.credentials import Store
+from reka_cli.store import Store
 from reka_cli.session import Cookie, Session
 folder, writer, writes, token = sys.argv[1:]
 session = Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "x"),))

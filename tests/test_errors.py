@@ -15,7 +15,7 @@ WHOLE = (
     "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
 )
 HALF = "This is the sandbox of reka-cli: a stand-in for Reka,\n"
-LOGIN_HINT = "hint: log in at https://space.reka.ai, export its cookies, then: export REKA_COOKIES=FILE\n"
+LOGIN_HINT = "hint: log in at https://space.reka.ai in a browser, then: reka-cli login\n"
 CUT_OFF = "error: the answer was cut off"
 NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
 
@@ -214,7 +214,7 @@ def test_no_credentials_exit_3_and_name_a_way(run: Run) -> None:
         3,
         "",
         "error: there is neither an API key nor a web session to ask with\n"
-        "hint: export REKA_API_KEY=... or REKA_COOKIES=FILE; to try without: --provider sandbox\n",
+        "hint: reka-cli login --api-key, or reka-cli login; to try without: --provider sandbox\n",
     )
 
 
@@ -238,7 +238,7 @@ def test_a_token_of_the_environment_that_is_refused_exits_3(run: Run, service: S
         3,
         "",
         f"error: {service.host} answered 401: Unauthorized\n"
-        "hint: export REKA_TOKEN with a new token, or unset it and use REKA_COOKIES\n",
+        "hint: export REKA_TOKEN with a new token, or unset it and: reka-cli login\n",
     )
     assert service.paths == ["/api/chat"]
 

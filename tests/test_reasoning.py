@@ -19,7 +19,10 @@ TABLE = [
     ("<result>hello</result><sep>", "", "hello"),
     ("hello<sep>", "", "hello"),
     ("hello\n <sep>\n", "", "hello"),
-    ("  hello  ", "", "hello"),
+    (" hello  ", "", "hello"),
+    ("    return x\n    y = 1\n", "", "    return x\n    y = 1"),
+    ("\n\n  indented", "", "  indented"),
+    ("<think>why</think>\n\n    code", "why", "    code"),
     ("hello <sep> world", "", "hello <sep> world"),
     ("hello </answer>", "", "hello </answer>"),
     ("say <think> to think</think>", "", "say <think> to think</think>"),
@@ -79,6 +82,11 @@ def test_cuts_change_nothing(text: str, data: st.DataObject) -> None:
     pieces = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
     assert split(pieces) == split([text])
+
+
+@pytest.mark.parametrize("piece", [" " * 100_000, "<sep> " * 50_000, "\n<" * 50_000])
+def test_blanks_and_separators_are_gone_over_once(piece: str) -> None:
+    assert split(["a", piece, "x"]) == ("", f"a{piece}x")
 
 
 def test_a_long_answer_is_not_gone_over_again() -> None:

@@ -115,9 +115,43 @@ def test_what_is_no_schema_is_refused(tmp_path: Path, source: str, message: str)
     assert caught.value.message == message.replace("LIST", str(path))
 
 
+@pytest.mark.parametrize("text", ["NaN", "1e999", "[" * 3000, '{"colour": "red"'])
+def test_what_is_no_json_is_not_valid(text: str) -> None:
+    events, came = asked(says(text), says(text))
+
+    assert events[-1] == Done("invalid")
+    assert len(came) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['```json {"colour": "red"}```', '```{"colour": "red"}```', '```JSON\n\n{"colour": "red"}\n```']
+)
+def test_a_fence_may_stand_on_one_line(text: str) -> None:
+    events, _ = asked(says(text))
+
+    assert events[1] == TextDelta('{"colour": "red"}')
+
+
+@pytest.mark.parametrize(
+    "found", [True, {"type": "bogus"}, {"pattern": "("}, {"$schema": 5}, {"$schema": {}}, {"enum": {1, 2}}]
+)
+def test_a_schema_of_a_program_is_checked_before_it_asks(found: Any) -> None:
+    from reka_cli import Client
+
+    with pytest.raises(BadInput, match=r"^the schema is not a JSON Schema"):
+        Client("sandbox").ask("hello", schema=found)
+
+
+def test_a_schema_that_never_ends_is_bad_input() -> None:
+    request = ChatRequest((Message("user", "Which?"),), "m", schema={"$ref": "#"})
+
+    events = list(schema.held(lambda _: iter(says("{}")), request))  # type: ignore[arg-type, return-value]
+    assert events[-1] == Done("invalid")
+
+
 def test_a_reference_to_another_place_is_not_followed() -> None:
     remote: dict[str, Any] = {"$ref": "https://example.org/schema.json"}
     request = ChatRequest((Message("user", "Which?"),), "m", schema=remote)
 
-    with pytest.raises(BadInput, match="the schema refers to something outside of it"):
+    with pytest.raises(BadInput, match="the schema refers to what is not in it"):
         list(schema.held(lambda _: iter(says("{}")), request))  # type: ignore[arg-type, return-value]

@@ -408,3 +408,18 @@ class TestHosts:
     )
     def test_that_are_not_of_reka(self, hostname):
         assert not is_reka_host(hostname)
+
+
+@pytest.mark.parametrize("names", [["__session"], ["__session__0", "__session__1"]])
+def test_the_names_of_newer_libraries_are_known(names):
+    cookies = [Cookie("space.reka.ai", name, "value") for name in names]
+    found = session_of(cookies, "space.reka.ai", 0)
+    assert found is not None
+    assert [one.name for one in found.cookies] == names
+
+
+def test_the_name_that_was_seen_wins():
+    cookies = [Cookie("space.reka.ai", name, "value") for name in ("__session", "appSession")]
+    found = session_of(cookies, "space.reka.ai", 0)
+    assert found is not None
+    assert found.header == "appSession=value"

@@ -71,7 +71,7 @@ def ask(
         config=Config.read(insecure_http=insecure_http),
         log=say if debug else None,
     )
-    wanted = read_schema(schema) if schema else None
+    wanted = None if schema is None else read_schema(schema, deadline)
     sources = [*(image or []), *(files or [])]
     _refuse_picture_as_prompt(prompt)
     loaded = pictures.load_all(sources, deadline)

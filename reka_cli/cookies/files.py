@@ -1,24 +1,27 @@
-"""Cookie files: Netscape `cookies.txt` and the JSON of browser extensions (Cookie-Editor and its like).
+"""Cookie files: from the bytes of any known format to the live session in them.
 
-No message of ours repeats a line of the file: each may be a secret. `http.cookiejar.MozillaCookieJar` is not used: it
-puts the line it cannot read into its error, and loses session cookies (expiry 0) and whole files over one bad line.
+No message of ours repeats a line of the file: each may be a secret. For the same reason no error of a library that
+keeps what it was reading is the cause or the context of one of ours.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from reka_cli.cookies.formats import cookies_in
+from reka_cli.cookies.formats.document import Document, expiry_s
 from reka_cli.deadline import in_time
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions
+from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions, token_expiry_s
 
 _LARGEST = 50 << 20  # bytes
 _LONGEST_WAIT_S = 10.0  # for a file that is a pipe
-_FORMATS = "known formats: Netscape cookies.txt, JSON of Cookie-Editor"
-_HTTP_ONLY = "#HttpOnly_"
+_SQLITE = b"SQLite format 3\0"
+_SAFARI = b"cook\0"  # the magic number and the first byte of the number of pages: `cookie:` begins like it
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_session(path: Path, host: str | None, now_s: float | None = None) -> Session:
@@ -26,103 +29,87 @@ def read_session(path: Path, host: str | None, now_s: float | None = None) -> Se
 
     Raises BadInput if the file cannot be read as one of the formats, NotLoggedIn if it has no live session.
     """
-    now_s = time.time() if now_s is None else now_s
     try:
-        text = _text(path) if path.is_file() else in_time(lambda: _text(path), _LONGEST_WAIT_S)
+        regular = path.is_file()
+        data = _bytes(path) if regular else in_time(lambda: _bytes(path), _LONGEST_WAIT_S)
     except TimeoutError as error:
         raise BadInput(f"nothing came from the cookie file {path} within {_LONGEST_WAIT_S:g} s") from error
-    cookies = parse(text, str(path))
-    own = [cookie for cookie in cookies if cookie.host in (*HOSTS, "reka.ai")]
-    of_host = session_of(own, host, now_s) if host in HOSTS else None
+    return session_in(data, str(path), host, now_s, path if regular else None)
+
+
+def session_in(
+    data: bytes, source: str, host: str | None, now_s: float | None = None, path: Path | None = None
+) -> Session:
+    """Do the same with bytes from anywhere; `source` names them in messages.
+
+    `path` is the file they are of, if it can be read again: a database has more than one file.
+    """
+    now_s = time.time() if now_s is None else now_s
+    known_host = host if host in HOSTS else None
+    own = [_dated(one) for one in _cookies(data, source, known_host, now_s, path) if one.host in (*HOSTS, "reka.ai")]
+    of_host = session_of(own, known_host, now_s) if known_host else None
     if found := of_host or next(iter(sessions(own, now_s)), None):
         return found
-    message = _what_is_missing(own, path, now_s)
+    message = _what_is_missing(own, source, now_s)
     raise NotLoggedIn(message, hint="log in at https://space.reka.ai and export again")
 
 
-def parse(text: str, source: str) -> list[Cookie]:
-    """Read every cookie of a file; raise BadInput, naming `source`, if its format is not known."""
-    stripped = text.lstrip()
-    if stripped.startswith("["):
-        return _json_list(stripped, source)
-    cookies = _netscape(text)
-    if not cookies and not _is_netscape(text):
-        raise BadInput(f"{source} is not a cookie file of a known format", hint=_FORMATS)
-    return cookies
-
-
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            return file.read(_LARGEST + 1)
     except OSError as error:
         raise BadInput(f"cannot read the cookie file {path}: {error.strerror}") from error
+
+
+def _cookies(data: bytes, source: str, host: str | None, now_s: float, path: Path | None) -> list[Cookie]:
+    if data.startswith(_SQLITE):
+        return _of_database(source, now_s, path)
+    if data.startswith(_SAFARI):
+        hint = "on macOS: reka-cli login --browser safari"
+        raise BadInput(f"{source} holds Safari's cookies, which are not read from a file", hint=hint)
     if len(data) > _LARGEST:
-        raise BadInput(f"{path} is too large for a cookie file")
-    try:
-        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not a cookie file of a known format", hint=_FORMATS) from error
+        raise BadInput(f"{source} is too large for a cookie file")
+    return cookies_in(Document(_text(data), source, host or HOSTS[0], now_s))
 
 
-def _is_netscape(text: str) -> bool:
-    first = text.lstrip().partition("\n")[0].lower()
-    return first.startswith("#") and "http cookie file" in first
+def _of_database(source: str, now_s: float, path: Path | None) -> list[Cookie]:
+    if path is None:
+        hint = "give the path of the database"
+        raise BadInput(f"{source} is a database of cookies, which is read only from its own file", hint=hint)
+    from reka_cli.cookies.browsers import read_database
+
+    return read_database(path, now_s)
 
 
-def _netscape(text: str) -> list[Cookie]:
-    """Read tab-separated lines of domain, flag, path, secure, expiry, name, value; skip those that are none."""
-    cookies = []
-    for line in text.splitlines():
-        fields = line.removeprefix(_HTTP_ONLY).split("\t")
-        if len(fields) < 7:  # tabs become blanks when a file is pasted; the flag then tells a cookie from prose
-            fields = line.removeprefix(_HTTP_ONLY).split()
-            if fields[1:2] not in (["TRUE"], ["FALSE"]):
-                continue
-        if len(fields) < 7 or fields[0].startswith("#"):
-            continue
-        domain, _, _, _, expiry, name, value, *_ = fields
-        cookies.append(Cookie(_host(domain), name.strip(), value.strip(), _expiry_s(expiry)))
-    return cookies
+def _text(data: bytes) -> str:
+    """Decode; a byte that is none spoils the cookie it is in, not the file."""
+    text = data.decode("utf-16" if data[:2] in _UTF16 else "utf-8-sig", "replace")
+    return text.replace("\r\n", "\n").lstrip().rstrip(" \n")  # a tab at the end is an empty value's
 
 
-def _json_list(text: str, source: str) -> list[Cookie]:
-    try:
-        rows: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{source} is not whole JSON", hint=_FORMATS) from error
-    cookies = []
-    for row in rows:
-        if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("domain", "name", "value")):
-            expiry = next((row[key] for key in ("expirationDate", "expires", "expiry") if row.get(key)), None)
-            cookies.append(Cookie(_host(row["domain"]), row["name"], row["value"], _expiry_s(expiry)))
-    if rows and not cookies:
-        raise BadInput(f"{source} is JSON, but not a list of cookies", hint=_FORMATS)
-    return cookies
+def _dated(cookie: Cookie) -> Cookie:
+    """Give a cookie without an expiry the one that its value says.
+
+    Auth0's sessions (nextjs-auth0 1 to 3) are JWEs whose first part, in chunk 0 if there are chunks, is clear JSON with
+    an `exp`; a token has its own in the second part.
+    """
+    if cookie.expires_s is not None or cookie.name not in ("appSession", "appSession.0"):
+        return cookie
+    first_part = cookie.value[:4096].partition(".")[0]
+    return replace(cookie, expires_s=expiry_s(token_expiry_s(f".{first_part}")))
 
 
-def _host(domain: str) -> str:
-    return domain.strip().removeprefix(".").lower()
-
-
-def _expiry_s(value: object) -> float | None:
-    """Read an expiry in seconds, milliseconds or Chrome's microseconds since 1601; 0, -1 or none is a session's."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not 0 < number < 1e18:
-        return None
-    if number > 1e16:
-        return number / 1e6 - 11_644_473_600
-    return number / 1e3 if number > 1e11 else number
-
-
-def _what_is_missing(cookies: list[Cookie], path: Path, now_s: float) -> str:
+def _what_is_missing(cookies: list[Cookie], source: str, now_s: float) -> str:
     where = " or ".join(HOSTS)
     own = [one for one in cookies if names([one])]
     if not own:
-        return f"{path} has no session cookie (appSession) of {where}"
-    if any(cookie.expires_s is not None and cookie.expires_s <= now_s for cookie in own):
-        return f"the session of {where} in {path} has expired"
-    return f"the session of {where} in {path} is not whole, or damaged: it has {', '.join(sorted(set(names(own))))}"
+        return f"{source} has no session cookie (appSession) of {where}"
+    ends_s = [one.expires_s for one in own if one.expires_s is not None and one.expires_s <= now_s]
+    if ends_s:
+        return f"the session of {where} in {source} expired on {_date(max(ends_s))}"
+    return f"the session of {where} in {source} is not whole, or damaged: it has {', '.join(sorted(set(names(own))))}"
+
+
+def _date(moment_s: float) -> str:
+    return f"{datetime.fromtimestamp(max(0.0, moment_s), UTC):%Y-%m-%d}"

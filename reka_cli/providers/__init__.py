@@ -35,6 +35,10 @@ class Provider(Protocol):
         """
         ...
 
+    def check(self) -> Generator[Notice, None, None]:
+        """Make one cheap request that shows whether the credentials are still taken; raise NotLoggedIn if not."""
+        ...
+
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
         """Return what can be asked; with `refresh` not from a list that was kept."""
         ...
@@ -52,13 +56,16 @@ def choose(config: Config, model: str | None) -> str:
     """Give the name of the provider that `auto` means; raise NotLoggedIn if none can be used."""
     from reka_cli.credentials import api_access, web_access
 
+    api = api_access(config)
     if model in _WEB_MODELS and web_access(config):
         return "web"
-    if api_access(config):
+    if api and (api.key or api.is_loopback):
         return "api"
     if web_access(config):
         return "web"
+    if api:
+        return "api"
     raise NotLoggedIn(
         "there is neither an API key nor a web session to ask with",
-        hint="export REKA_API_KEY=... or REKA_COOKIES=FILE; to try without: --provider sandbox",
+        hint="reka-cli login --api-key, or reka-cli login; to try without: --provider sandbox",
     )

@@ -9,6 +9,7 @@ import base64
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -33,10 +34,11 @@ from reka_cli.session import is_loopback, is_reka_host
 from reka_cli.stream import objects
 from reka_cli.transport import Response, Transport
 
-KEY_HINT = "export REKA_API_KEY=... (keys: https://developer.reka.ai)"
+KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."
 
 _DEFAULT_MODEL = "reka-edge-2603"
 _MOST_IMAGES = {"reka-edge-2603": 3}  # at Reka: docs.reka.ai/chat/multimodal, autumn 2026; servers of one's own differ
+_LIST_WAIT_S = 5.0  # for a list that only saves a refusal later
 _AFTER_THE_END_S = 2.0  # usage may still come after `finish_reason`; it is not worth more
 
 
@@ -76,6 +78,11 @@ class Api:
             )
             yield from _answer(response, model)
 
+    def check(self) -> Generator[Notice, None, None]:
+        """See Provider.check."""
+        with closing(self._connect()) as transport:
+            yield from self._fetch(transport)
+
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models."""
         kept = self._shelf.get() if self._shelf else None
@@ -90,8 +97,8 @@ class Api:
                 yield Notice(f"{error.message}; the list kept from before is shown")
                 return kept.models
 
-    def _connect(self) -> Transport:
-        transport = Transport(self._access.base_url, self._limits, self._log)
+    def _connect(self, limits: Limits | None = None) -> Transport:
+        transport = Transport(self._access.base_url, limits or self._limits, self._log)
         transport.keep_secret(self._access.key or "")
         return transport
 
@@ -120,16 +127,20 @@ class Api:
         """
         kept = self._shelf.get() if self._shelf else None
         has_media = any(message.images or message.videos for message in request.messages)
-        if (kept and kept.is_fresh) or not (has_media or not request.model):
+        if kept and kept.is_fresh:
             return kept
-        try:
+        if not request.model:
             return (yield from self._fetch(transport))
+        if not has_media:
+            return None  # nor an old list, which knows nothing of new models
+        limits = replace(self._limits, deadline=self._limits.deadline.sooner(_LIST_WAIT_S), retries=0)
+        try:
+            with closing(self._connect(limits)) as hasty:
+                return (yield from self._fetch(hasty))
         except NotLoggedIn:
             raise
         except RekaError:
-            if not request.model:
-                raise
-            return kept  # without a list, the service itself will say what it does not take
+            return None  # without a list, the service itself will say what it does not take
 
     def _chosen(self, model: str, listed: Catalogue | None) -> Model:
         if not model and listed:
@@ -198,8 +209,9 @@ def _answer(response: Response, model: Model) -> Events:
             usage = chunk.get("usage") or usage
             choice = _first(chunk.get("choices"))
             yield from _deltas(choice, splitter)
-            if isinstance(choice.get("finish_reason"), str):
-                finish_reason = choice["finish_reason"]
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str) and reason and finish_reason is None:
+                finish_reason = reason
                 response.hurry(_AFTER_THE_END_S)
     except (NetworkError, DeadlineExceeded):
         if finish_reason is None:
@@ -210,12 +222,12 @@ def _answer(response: Response, model: Model) -> Events:
 
 
 def _first(choices: object) -> dict[str, Any]:
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, dict) else {}
+    found = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    return next((one for one in found if one.get("index", 0) == 0), {})
 
 
 def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | ReasoningDelta]:
-    delta = choice.get("delta") or choice.get("message")
+    delta = choice["delta"] if "delta" in choice else choice.get("message")
     if not isinstance(delta, dict):
         return
     for field in ("reasoning_content", "reasoning"):  # the name differs from model to model at Reka, 2026-10
@@ -232,5 +244,5 @@ def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | 
 def _usage(usage: object, model: Model) -> Iterator[Usage]:
     if isinstance(usage, dict):
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        tokens = [count if isinstance(count, int) else None for count in counts]
+        tokens = [count if type(count) is int and 0 <= count < 1 << 53 else None for count in counts]
         yield Usage(tokens[0], tokens[1], model.cost_usd(tokens[0], tokens[1]))

@@ -46,7 +46,7 @@ _KEPT_LINES = 200
 # Threads that wait must sleep: by default they spin, and on a busy machine keep each other from working (measured on
 # two cores with other work: 62 s for two questions at once instead of 3). It costs some 10 ms a token. The user's own
 # setting wins.
-_CALM = {"OMP_WAIT_POLICY": "passive"}
+_CALM = {"OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"}  # the second: no debugger after an assertion
 
 _TOO_LONG = "exceeds the available context size"  # in the 400 of llama.cpp's server
 _PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/bmp"})  # WebP is refused with a 400 (measured)
@@ -81,6 +81,10 @@ class Local:
         with _running(settings, self._limits.deadline, self._log) as base_url:
             api = Api(self._config, self._limits, self._log, ApiAccess(base_url, key))
             yield from api.events(replace(request, model=model))
+
+    def check(self) -> Generator[Notice, None, None]:
+        """See Provider.check: there is nothing to log in to."""
+        yield from ()
 
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
         """See Provider.models: the models are the user's files."""

@@ -35,6 +35,10 @@ class Sandbox:
             access = WebAccess(server.url, session=_SESSION)
             yield from Reka(self._config, self._limits, self._log, access).events(request)
 
+    def check(self) -> Generator[Notice, None, None]:
+        """See Provider.check: there is nothing to log in to."""
+        yield from ()
+
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models."""
         with Server() as server:

@@ -19,12 +19,12 @@ from reka_cli.deadline import Limits
 from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
 from reka_cli.schema import instruction
-from reka_cli.session import Session, is_bearer
+from reka_cli.session import Session, is_bearer, token_expiry_s
 from reka_cli.stream import objects
 from reka_cli.transport import Diverted, Response, Transport
 
-LOGIN_HINT = "log in at https://space.reka.ai, export its cookies, then: export REKA_COOKIES=FILE"
-RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and use REKA_COOKIES"
+LOGIN_HINT = "log in at https://space.reka.ai in a browser, then: reka-cli login"
+RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and: reka-cli login"
 
 MODELS = ("reka-core", "reka-flash", "reka-edge")
 
@@ -70,6 +70,27 @@ class Reka:
                 raise
             yield from _answer(response)
 
+    def check(self) -> Generator[Notice, None, None]:
+        """See Provider.check."""
+        yield from self.renewed()
+
+    def renewed(self) -> Generator[Notice, None, Session | None]:
+        """Get a token for the session and return the session as it is then; a token of its own can only be read."""
+        access = self._access
+        if access.session is None:
+            expires_s = token_expiry_s(access.token or "")
+            if expires_s is not None and expires_s <= time.time():
+                raise NotLoggedIn("the token of the web session has expired", hint=RENEW_HINT)
+            yield Notice("whether the service takes a token shows only in a question: its date alone was looked at")
+            return None
+        with closing(Transport(access.base_url, self._limits, self._log)) as transport:
+            call = _Call(transport, access)
+            try:
+                return (yield from call.renew(access.session))
+            except NotLoggedIn as error:
+                error.hint = LOGIN_HINT
+                raise
+
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
         """See Provider.models: there is no list to ask for, only the names that clients of 2024 knew."""
         yield Notice("the web session has no list: these names were seen in clients of 2024, any other is sent too")
@@ -111,6 +132,11 @@ class _Call:
         self._renewed = True
         self._token = yield from self._mint(self._session)
         return (yield from self._send(path, body))
+
+    def renew(self, session: Session) -> Generator[Notice, None, Session]:
+        """Get a fresh token, whatever is kept, and return the session as it is after that."""
+        yield from self._mint(session)
+        return self._session or session
 
     def _send(self, path: str, body: dict[str, Any]) -> Generator[Notice, None, Response]:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream, application/json"}

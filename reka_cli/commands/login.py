@@ -1,0 +1,160 @@
+"""`reka-cli login`: the user's credentials, from a browser, a file or a hidden prompt, into the store."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from reka_cli import credentials
+from reka_cli.client import finished
+from reka_cli.config import Config
+from reka_cli.credentials import ApiAccess, WebAccess
+from reka_cli.deadline import Deadline, Limits
+from reka_cli.errors import BadInput, NotLoggedIn, UsageError
+from reka_cli.escapes import clean
+from reka_cli.session import Session, is_bearer, netscape
+from reka_cli.store import Store, write_private
+from reka_cli.terminal import Terminal, secret
+
+if TYPE_CHECKING:
+    from reka_cli.cookies.browsers import Found
+
+
+def login(
+    browser: Annotated[str | None, Option("--browser", metavar="NAME[:PROFILE]", help="Look in this one.")] = None,
+    container: Annotated[str | None, Option("--container", metavar="NAME", help="A container of Firefox.")] = None,
+    cookies: Annotated[str | None, Option("--cookies", metavar="FILE|-", help="A cookie file instead.")] = None,
+    token: Annotated[bool, Option("--token", help="Ask for a bearer token of the web session.")] = False,
+    api_key: Annotated[bool, Option("--api-key", help="Ask for a key of the API.")] = False,
+    only_list: Annotated[bool, Option("--list", help="Look through the browsers, and store nothing.")] = False,
+    export: Annotated[str | None, Option("--export", metavar="FILE", help="Write it to a cookie file.")] = None,
+    no_verify: Annotated[bool, Option("--no-verify", help="Store it without asking the service.")] = False,
+    timeout: Annotated[float, Option("--timeout", metavar="S", help="For the check with the service.")] = 60.0,
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+) -> None:
+    """Take the session of the web chat from a browser, or a key for the API, and keep it for every question.
+
+    A secret is read from a hidden prompt or standard input, never from the command line.
+    """
+    if sum(map(bool, (browser or container or only_list, cookies, token, api_key))) > 1:
+        raise UsageError("only one of --browser, --cookies, --token and --api-key can be meant")
+    terminal = Terminal(quiet=quiet)
+    config = Config.read()
+    store = Store(config.state_dir)
+    if api_key:
+        _keep_key(config, store, terminal, None if no_verify else timeout)
+    elif token:
+        _keep_token(store, terminal)
+    elif only_list:
+        _look(browser, container, terminal)
+    elif cookies or not (export and store.session()):
+        session, source = _from_file(cookies) if cookies else _from_browser(browser, container, terminal)
+        if not no_verify:
+            session = _verified(session, config, timeout, terminal)
+        store.save_session(session, source=source)
+        terminal.write(f"logged in at {session.host}, {_until(session)}, from {source}\n")
+    if export:
+        _export(store, Path(export), terminal)
+
+
+def _keep_key(config: Config, store: Store, terminal: Terminal, check_s: float | None) -> None:
+    base_url = config.api_base or credentials.API_BASE
+    key = _read("API key")
+    if check_s is not None:
+        from reka_cli.providers.api import Api
+
+        provider = Api(config, Limits(Deadline.after(check_s)), access=ApiAccess(base_url, key))
+        finished(provider.check(), terminal.notice)
+    store.save_key(key, base_url, "a prompt" if sys.stdin.isatty() else "standard input")
+    terminal.write(f"the key for {base_url} is kept\n")
+
+
+def _keep_token(store: Store, terminal: Terminal) -> None:
+    token = _read("bearer token")
+    store.save_bearer(token, "a prompt" if sys.stdin.isatty() else "standard input")
+    terminal.write("the token of the web session is kept\n")
+
+
+def _read(what: str) -> str:
+    text = secret(what)
+    if not is_bearer(text):
+        raise BadInput(f"that is no {what}: it is empty, or holds what no header can carry")
+    return text
+
+
+def _from_file(name: str) -> tuple[Session, str]:
+    from reka_cli.cookies.files import session_in
+
+    host = None
+    if name == "-":
+        data = sys.stdin.buffer.read(50 << 20) if sys.stdin else b""
+        return session_in(data, "standard input", host), "standard input"
+    try:
+        data = Path(name).read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read the cookie file {name}: {error.strerror}") from error
+    return session_in(data, name, host, path=Path(name)), f"the file {name}"
+
+
+def _from_browser(browser: str | None, container: str | None, terminal: Terminal) -> tuple[Session, str]:
+    from reka_cli.cookies.browsers import HINTS
+
+    found = _look(browser, container, terminal)
+    live = [(one.session.expires_s or float("inf"), one, one.session) for one in found if one.session]
+    if live:
+        _, newest, session = max(live, key=lambda candidate: candidate[0])
+        return session, f"{newest.profile.browser}, profile {newest.profile.name}"
+    problem = next((one.problem for one in found if one.problem not in (None, "no_session")), "no_session")
+    if not found:
+        problem = "no_browser"
+    raise NotLoggedIn("no browser has a session of Reka that can be used", hint=HINTS.get(problem or ""))
+
+
+def _look(browser: str | None, container: str | None, terminal: Terminal) -> list[Found]:
+    """Look through the profiles that are wanted, a line each."""
+    from reka_cli.cookies import browsers
+
+    name, _, profile_name = (browser or "").partition(":")
+    found = []
+    for profile in browsers.profiles():
+        if name.lower() in ("", profile.browser.lower()) and profile_name.lower() in ("", profile.name.lower()):
+            one = browsers.look(profile, time.time(), container, _patience_s())
+            line = "\t".join(" ".join(clean(part).split()) for part in (profile.browser, profile.name, one.said))
+            terminal.write(f"{line}\n")
+            found.append(one)
+    return found
+
+
+def _patience_s() -> float:
+    """How long a browser's key may take: on macOS somebody has to read and answer a question first."""
+    return 60.0 if sys.platform == "darwin" and sys.stdin and sys.stdin.isatty() else 15.0
+
+
+def _verified(session: Session, config: Config, timeout_s: float, terminal: Terminal) -> Session:
+    """Ask the service for a token, and give the session as it is after that."""
+    from reka_cli.providers.web import Reka
+
+    access = WebAccess(config.web_base or f"https://{session.host}", session=session)
+    provider = Reka(config, Limits(Deadline.after(timeout_s)), access=access)
+    return finished(provider.renewed(), terminal.notice) or session
+
+
+def _export(store: Store, path: Path, terminal: Terminal) -> None:
+    session = store.session()
+    if session is None:
+        raise NotLoggedIn("there is no stored session to export", hint="reka-cli login")
+    try:
+        write_private(path, netscape(session))
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from error
+    terminal.write(f"export REKA_COOKIES={path}\n")
+
+
+def _until(session: Session) -> str:
+    if session.expires_s is None:
+        return "until the service ends it"
+    return f"until {time.strftime('%Y-%m-%d %H:%M', time.localtime(session.expires_s))}"

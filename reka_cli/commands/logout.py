@@ -1,0 +1,15 @@
+"""`reka-cli logout`: forget what `login` stored."""
+
+from __future__ import annotations
+
+from reka_cli.config import Config
+from reka_cli.store import Store
+from reka_cli.terminal import Terminal
+
+
+def logout() -> None:
+    """Remove the stored credentials; a browser stays logged in."""
+    store = Store(Config.read().state_dir)
+    removed = store.clear()
+    what = f"removed {store.path}" if removed else "there was nothing stored"
+    Terminal().write(f"{what}; the browser stays logged in, and environment variables still count\n")

@@ -1,0 +1,219 @@
+"""Secrets at rest: one 0600 file in a 0700 folder, replaced whole, locked while it is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from reka_cli.deadline import in_time
+from reka_cli.errors import NotLoggedIn
+from reka_cli.session import HOSTS, Cookie, Session, is_bearer, token_expiry_s
+
+_SCHEMA = "reka-cli/credentials/1"
+_TOKEN_MARGIN_S = 60.0
+_LONGEST_LOCK_S = 10.0  # a change takes milliseconds; a stopped process holds the lock for ever
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_POSIX = os.name == "posix"
+
+
+class Store:
+    """The credentials file of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder / "credentials.json"
+
+    def session(self) -> Session | None:
+        """Give the stored web session, if there is one."""
+        return _session_from(self._read().get("session"))
+
+    def save_session(self, session: Session, replacing: Session | None = None, source: str | None = None) -> None:
+        """Store a web session and where it came from; with `replacing`, only if that one is still the stored one."""
+        cookies = [
+            {"host": one.host, "name": one.name, "value": one.value, "expires_s": one.expires_s}
+            for one in session.cookies
+        ]
+
+        def change(content: dict[str, Any]) -> None:
+            before = content.get("session")
+            if replacing is None or _session_from(before) == replacing:
+                origin = _origin(source) if source else _kept_origin(before)
+                content["session"] = {"host": session.host, "cookies": cookies, **origin}
+                if source:
+                    content.pop("bearer", None)  # the last login counts
+
+        self._change(change)
+
+    def bearer(self) -> str | None:
+        """Give the stored bearer token of the web session, one that was pasted."""
+        return _secret(self._read().get("bearer"), "token")
+
+    def save_bearer(self, token: str, source: str) -> None:
+        """Store a bearer token of the web session in place of a session."""
+
+        def change(content: dict[str, Any]) -> None:
+            content.pop("session", None)
+            content["bearer"] = {"token": token, **_origin(source)}
+
+        self._change(change)
+
+    def key(self, base_url: str) -> str | None:
+        """Give the stored API key, if it was stored for this base URL."""
+        kept = self._read().get("api_key")
+        return _secret(kept, "key") if _secret(kept, "base_url") == base_url else None
+
+    def save_key(self, key: str, base_url: str, source: str) -> None:
+        """Store an API key for one base URL."""
+        self._change(lambda content: content.update(api_key={"key": key, "base_url": base_url, **_origin(source)}))
+
+    def origin(self, what: str) -> tuple[str, float] | None:
+        """Tell where "session", "bearer" or "api_key" came from, and when (seconds since the epoch)."""
+        kept = self._read().get(what)
+        source = _secret(kept, "source")
+        return (source, float(kept.get("saved_at_s") or 0)) if source and isinstance(kept, dict) else None
+
+    def clear(self) -> bool:
+        """Remove the file; False if there is none."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def token(self, session: Session, base_url: str) -> str | None:
+        """Give the token minted from `session` at `base_url`, unless it ends within a minute."""
+        for kept in _tokens(self._read()):
+            if kept["session"] == session.fingerprint and kept["base_url"] == base_url and _is_fresh(kept["token"]):
+                return str(kept["token"])
+        return None
+
+    def save_token(self, token: str, session: Session, base_url: str) -> None:
+        """Keep a minted token beside the others that are still good."""
+
+        def change(content: dict[str, Any]) -> None:
+            bound = {"session": session.fingerprint, "base_url": base_url}
+            others = [kept for kept in _tokens(content) if _is_fresh(kept["token"]) and bound.items() - kept.items()]
+            content["tokens"] = [*others, {**bound, "token": token}]
+
+        self._change(change)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            # not blocking: a pipe with this name is refused below, not waited for
+            descriptor = os.open(self.path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise NotLoggedIn(f"cannot read {self.path}: {error.strerror}") from error
+        try:
+            _refuse_if_wide(os.fstat(descriptor), self.path, "600")
+            _refuse_if_wide(self._folder.stat(), self._folder, "700")
+            with os.fdopen(os.dup(descriptor), encoding="utf-8") as file:
+                content = json.load(file)
+        except (OSError, ValueError, RecursionError):
+            content = None
+        finally:
+            os.close(descriptor)
+        if not isinstance(content, dict):
+            raise NotLoggedIn(f"{self.path} is damaged", hint=f"rm {self.path}, then log in again")
+        return content
+
+    def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_if_wide(self._folder.stat(), self._folder, "700")
+        with _locked(self._folder / "credentials.lock"):
+            content = self._read()
+            change(content)
+            text = json.dumps({"schema": _SCHEMA, **content}, indent=1)
+            write_private(self.path, text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put a file in place whole, for its owner alone from the first moment; raise OSError."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # left by a process that was killed
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:
+    if _POSIX and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
+        raise NotLoggedIn(f"{path} is not yours alone, so it is not used", hint=f"chmod {mode} {path}")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    if not _POSIX:
+        yield  # os.replace alone keeps the file whole; the last writer wins
+        return
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _wait_for_lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    import fcntl
+
+    try:
+        in_time(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX), _LONGEST_LOCK_S)
+    except TimeoutError as error:
+        raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock") from error
+
+
+def _origin(source: str) -> dict[str, Any]:
+    return {"source": source, "saved_at_s": time.time()}
+
+
+def _kept_origin(before: Any) -> dict[str, Any]:
+    kept = before if isinstance(before, dict) else {}
+    return {name: kept[name] for name in ("source", "saved_at_s") if name in kept}
+
+
+def _secret(kept: Any, name: str) -> str | None:
+    value = kept.get(name) if isinstance(kept, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _session_from(value: Any) -> Session | None:
+    try:
+        cookies = tuple(
+            Cookie(str(one["host"]), str(one["name"]), str(one["value"]), one["expires_s"] and float(one["expires_s"]))
+            for one in value["cookies"]
+        )
+        return Session(str(value["host"]), cookies) if value["host"] in HOSTS and cookies else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _tokens(content: dict[str, Any]) -> list[dict[str, str]]:
+    kept = content.get("tokens")
+    wanted = ("session", "base_url", "token")
+    rows = kept if isinstance(kept, list) else []
+    return [row for row in rows if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in wanted)]
+
+
+def _is_fresh(token: str) -> bool:
+    expires_s = token_expiry_s(token)
+    return is_bearer(token) and expires_s is not None and expires_s - _TOKEN_MARGIN_S > time.time()
