@@ -342,3 +342,37 @@ def test_logout_removes_what_was_kept(run: Run, env: dict[str, str], cookies_fil
         Result(0, f"there was nothing stored; {rest}", ""),
     ]
     assert holders(home, COOKIE_VALUE) == []
+
+
+def test_a_secret_is_found_nowhere_but_in_its_file(
+    run: Run, service: Service, env: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o700)
+    env = env | {"TMPDIR": str(temporary), "XDG_RUNTIME_DIR": str(temporary), "REKA_PROVIDER": "web"}
+    firefox(home, "aa.default", "canary-session-value", time.time() + DAY)
+    faults = ("401", "403", "429", "500", "html", "cut", "garbage", "error-event", "length", "hang-up", "redirect")
+    commands = [
+        ["login"],
+        ["login", "--list"],
+        ["login", "--browser", "firefox:nobody"],
+        ["status"],
+        ["status", "--json", "--check"],
+        ["models", "--debug"],
+        *(["ask", "hello", "-n", "--debug", "--retries", "0", "-m", f"sandbox-{fault}"] for fault in faults),
+        ["ask", "hello", "-n", "--debug", "--max-tokens", "5"],
+        ["ask", "hello", "-n", "--debug", "-i", "missing.jpg"],
+    ]
+
+    said = "".join(f"{one.stdout}{one.stderr}" for one in (run(*command, env=env) for command in commands))
+    tokens = {
+        one.headers["authorization"].removeprefix("Bearer ")
+        for one in service.received
+        if "authorization" in one.headers
+    }
+
+    assert tokens
+    assert [secret for secret in ("canary-session-value", *tokens) if secret in said] == []
+    assert holders(home, "canary-session-value") == ["cookies.sqlite", "credentials.json"]
+    assert {name for token in tokens for name in holders(home, token)} <= {"credentials.json"}
+    assert list(temporary.rglob("*")) == []
