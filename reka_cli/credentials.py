@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from reka_cli.config import Config
-from reka_cli.cookies.files import read_session
 from reka_cli.errors import NotLoggedIn
 from reka_cli.session import HOSTS, Session, is_bearer, is_loopback, is_reka_host
 from reka_cli.store import Store
@@ -64,6 +63,8 @@ def web_access(config: Config) -> WebAccess | None:
         return WebAccess(config.web_base or f"https://{HOSTS[0]}", token=config.token)
     store = Store(config.state_dir)
     if config.cookies_file:
+        from reka_cli.cookies.files import read_session
+
         base_host = urlsplit(config.web_base).hostname if config.web_base else None
         session: Session | None = read_session(config.cookies_file, base_host)
         stored = False

@@ -6,9 +6,6 @@ Auth0's session libraries for the chunks `appSession.0`, `.1`, … of a cookie o
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import json
 import math
 import re
@@ -53,6 +50,8 @@ class Session:
     @property
     def fingerprint(self) -> str:
         """What a token minted from this session is bound to; does not give the session away."""
+        import hashlib
+
         return hashlib.sha256(self.header.encode()).hexdigest()
 
     def refreshed(self, set_cookie: Iterable[str], now_s: float) -> Session | None:
@@ -142,6 +141,9 @@ def netscape(session: Session) -> str:
 
 def token_expiry_s(token: str) -> float | None:
     """Read `exp` (seconds since the epoch) of a JWT without checking its signature; None if it cannot be read."""
+    import base64
+    import binascii
+
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
