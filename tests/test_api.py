@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import test_errors
 from conftest import CAT, ROOT, Result, Run, Service
-from test_errors import HALF, WHOLE
+from test_errors import WHOLE
 
 from reka_cli import BadInput, Client, IncompleteAnswer, NetworkError, ServiceError
 from reka_cli.catalogue import Shelf
@@ -23,8 +23,6 @@ from reka_cli.messages import Done, Message, Options, ReasoningDelta, Start, Tex
 from reka_cli.sandbox.faults import FAULTS
 
 CUT_OFF = "error: the answer was cut off"
-NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
-EMPTY = "error: the answer is empty\n"
 COLOURS = '{"type":"object","properties":{"colour":{"type":"string"}},"required":["colour"]}'
 
 
@@ -328,63 +326,32 @@ class TestEvents:
         assert re.fullmatch(r"api, sandbox, (\d+) tokens in, (\d+) out, 0\.0000\d\d USD, [\d.]+ s\n", result.stderr)
 
 
-# fault -> exit code, stdout, stderr; HOST stands for the address of the service
-TABLE: dict[str, tuple[int, str, str]] = {
-    "400": (5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
-    "401": (
-        3,
-        "",
-        "error: HOST answered 401: Unauthorized\nhint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n",
-    ),
-    "401-once": (
-        3,
-        "",
-        "error: HOST answered 401: Unauthorized\nhint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n",
-    ),
-    "402": (6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
-    "403": (4, "", "error: HOST answered 403 (Forbidden)\n"),
-    "404": (5, "", "error: HOST answered 404: no such model\n"),
-    "413": (5, "", "error: HOST answered 413 (Request Entity Too Large)\n"),
-    "422": (5, "", "error: HOST answered 422: field required\n"),
-    "429": (6, "", "error: HOST answered 429: slow down\n"),
-    "429-later": (6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n"),
-    "429-once": (6, "", "error: HOST answered 429: slow down\n"),
-    "500": (7, "", "error: HOST answered 500: internal error\n"),
-    "502": (7, "", "error: HOST answered 502 (Bad Gateway)\n"),
-    "503": (7, "", "error: HOST answered 503: overloaded\n"),
-    "503-once": (7, "", "error: HOST answered 503: overloaded\n"),
-    "504": (7, "", "error: HOST answered 504 (Gateway Timeout)\n"),
-    "html": (4, "", "error: HOST answered with a web page (200) where an answer was due\n"),
-    "redirect": (4, "", "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n"),
-    "hang-up": (9, "", "error: the connection to HOST failed: it was closed without an answer\n"),
-    "silent": (8, "", "error: no whole answer within 1.5 s\nhint: --timeout SECONDS allows more time\n"),
-    "empty": (10, "", EMPTY),
-    "nothing": (10, "", NO_END),
-    "cut": (10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n"),
-    "no-end": (10, WHOLE, NO_END),
-    "length": (10, HALF, f"{CUT_OFF}: it reached the longest the service gives\n"),
-    "context": (10, HALF, f"{CUT_OFF}: the conversation is longer than the model can take\n"),
-    "filtered": (10, HALF, f"{CUT_OFF} by a filter of the service\n"),
-    "stall": (8, HALF, "error: HOST was silent for 0.5 s\nhint: --idle-timeout SECONDS allows longer silence\n"),
-    "garbage": (7, HALF, "error: the service sent something that is not JSON in its answer\n"),
-    "error-event": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
-    "error-field": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
-    "only-escapes": (10, "", EMPTY),
+KEY_REFUSED = (
+    "error: HOST answered 401: Unauthorized\n"
+    "hint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
+)
+# where this wire ends otherwise than the web session
+TABLE: dict[str, tuple[int, str, str]] = test_errors.TABLE | {
+    "401": (3, "", KEY_REFUSED),
+    "401-once": (3, "", KEY_REFUSED),  # there is no fresh key to be had
+    "rewrite": (0, WHOLE, ""),  # on a wire of deltas nothing can be taken back
+    "take-back": (0, WHOLE, ""),
     "blanks": (0, "  " + WHOLE, ""),  # an indentation may be meant
+    "done-only": (0, WHOLE, ""),
     "reasoning-length": (
         10,
         "",
-        "error: the answer is empty: the reasoning used up the tokens it may take\nhint: --max-tokens with a higher number\n",
+        (
+            "error: the answer is empty: the reasoning used up the tokens it may take\n"
+            "hint: --max-tokens with a higher number\n"
+        ),
     ),
-    "detail": (5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
-    "empty-400": (5, "", "error: HOST answered 400 (Bad Request)\n"),
-    "balance": (6, "", "error: HOST answered 429: P001: Insufficient Balance\n"),
 }
 
 
 def rows() -> list[Any]:
     """Every fault; slow are those that end as on the web session, where the quick tests see them."""
-    same = [fault for fault in FAULTS if TABLE.get(fault, (0, WHOLE, "")) == test_errors.TABLE[fault]]
+    same = [fault for fault in FAULTS if TABLE[fault] == test_errors.TABLE[fault]]
     return [pytest.param(fault, marks=[pytest.mark.slow] * (fault in same)) for fault in FAULTS]
 
 
@@ -396,7 +363,7 @@ def test_every_misbehaviour_of_the_api_has_its_exit_code(
     limits = ["--retries", "0", "--idle-timeout", "0.5", "--timeout", timeout]
     result = run("ask", "-m", f"sandbox-{fault}", "hello", *limits, env=api_env)
 
-    exit_code, stdout, stderr = TABLE.get(fault, (0, WHOLE, ""))
+    exit_code, stdout, stderr = TABLE[fault]
     assert result == Result(exit_code, stdout, stderr.replace("HOST", service.host))
 
 
