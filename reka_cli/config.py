@@ -28,6 +28,10 @@ class Config:
     api_key: str | None = field(default=None, repr=False)
     cache_dir: Path | None = None
 
+    @property
+    def web_host(self) -> str | None:
+        return urlsplit(self.web_base).hostname if self.web_base else None
+
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False) -> Config:
         """Read the environment and the file; raise UsageError where one of them cannot be meant so.

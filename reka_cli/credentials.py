@@ -65,8 +65,7 @@ def web_access(config: Config) -> WebAccess | None:
     if config.cookies_file:
         from reka_cli.cookies.files import read_session
 
-        base_host = urlsplit(config.web_base).hostname if config.web_base else None
-        session: Session | None = read_session(config.cookies_file, base_host)
+        session: Session | None = read_session(config.cookies_file, config.web_host)
         stored = False
     else:
         session, stored = store.session(), True

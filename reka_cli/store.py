@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reka_cli.deadline import in_time
-from reka_cli.errors import NotLoggedIn
+from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import HOSTS, Cookie, Session, is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
@@ -80,11 +80,10 @@ class Store:
 
     def clear(self) -> bool:
         """Remove the file; False if there is none."""
-        try:
-            self.path.unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        with _told(self.path):
+            there = self.path.exists()
+            self.path.unlink(missing_ok=True)
+        return there
 
     def token(self, session: Session, base_url: str) -> str | None:
         """Give the token minted from `session` at `base_url`, unless it ends within a minute."""
@@ -125,17 +124,31 @@ class Store:
         return content
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_if_wide(self._folder.stat(), self._folder, "700")
-        with _locked(self._folder / "credentials.lock"):
-            content = self._read()
-            change(content)
-            text = json.dumps({"schema": _SCHEMA, **content}, indent=1)
-            write_private(self.path, text)
+        """Change the content under the lock; raise BadInput if it cannot be written, NotLoggedIn if it is not ours."""
+        with _told(self.path):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_if_wide(self._folder.stat(), self._folder, "700")
+            with _locked(self._folder / "credentials.lock"):
+                content = self._read()
+                change(content)
+                _replace(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put a file in place whole, for its owner alone from the first moment; raise OSError."""
+    """Put a file in place whole, for its owner alone from the first moment; raise BadInput if that fails."""
+    with _told(path):
+        _replace(path, text)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from error
+
+
+def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # left by a process that was killed
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)

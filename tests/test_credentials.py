@@ -78,9 +78,9 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def failure(action):
-    """Give message and hint of the NotLoggedIn."""
-    with pytest.raises(NotLoggedIn) as caught:
+def failure(action, kind=NotLoggedIn):
+    """Give message and hint of the error."""
+    with pytest.raises(kind) as caught:
         action()
     assert CANARY not in "".join(traceback.format_exception(caught.value))
     return caught.value.message, caught.value.hint
@@ -314,8 +314,8 @@ class TestTheFile:
 
         store.save_session(session())
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            store.save_session(session("new"))
+        expected = (f"cannot write {store.path}: no space left on device", None)
+        assert failure(lambda: store.save_session(session("new")), BadInput) == expected
         names = {path.name for path in folder.iterdir()}
         assert (store.session(), names) == (session(), {"credentials.json", "credentials.lock"})
 

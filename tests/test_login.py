@@ -102,6 +102,31 @@ class TestFromAFile:
         told = f"error: cannot read the cookie file {tmp_path}/nothing.txt: No such file or directory\n"
         assert result == Result(5, "", told)
 
+    @pytest.mark.parametrize("way", ["file", "stdin"])
+    def test_of_sessions_of_both_hosts_that_of_the_base_is_taken(self, run: Run, tmp_path: Path, way: str) -> None:
+        path = tmp_path / "both.txt"
+        rows = [
+            f"#HttpOnly_{host}\tFALSE\t/\tTRUE\t0\tappSession\tvalue-of-{host}"
+            for host in ("space.reka.ai", "chat.reka.ai")
+        ]
+        path.write_text("# Netscape HTTP Cookie File\n" + "\n".join(rows) + "\n")
+
+        given = {"stdin": path.read_bytes()} if way == "stdin" else {}
+        name = "-" if way == "stdin" else str(path)
+        result = run("login", "--no-verify", "--cookies", name, env={"REKA_WEB_BASE": "https://chat.reka.ai"}, **given)
+
+        assert (result.exit_code, result.stdout.partition(",")[0], result.stderr) == (
+            0,
+            "logged in at chat.reka.ai",
+            "",
+        )
+
+    def test_a_store_that_cannot_be_written_is_told(self, run: Run, cookies_file: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        state = {"XDG_STATE_HOME": str(tmp_path / "file"), "REKA_HOME": "", "HOME": str(tmp_path)}
+        told = f"error: cannot write {tmp_path}/file/reka-cli/credentials.json: not a directory\n"
+        assert run("login", "--no-verify", "--cookies", str(cookies_file), env=state) == Result(5, "", told)
+
 
 class TestFromABrowser:
     def test_the_newest_live_session_is_taken(self, run: Run, env: dict[str, str], home: Path) -> None:

@@ -23,6 +23,8 @@ from reka_cli.terminal import Terminal, secret
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import Found
 
+_LARGEST_STDIN = 50 << 20  # bytes of a cookie file
+
 
 def login(
     browser: Annotated[str | None, Option("--browser", metavar="NAME[:PROFILE]", help="Look in this one.")] = None,
@@ -52,7 +54,9 @@ def login(
     elif only_list:
         _look(browser, container, terminal)
     elif cookies or not (export and store.session()):
-        session, source = _from_file(cookies) if cookies else _from_browser(browser, container, terminal)
+        session, source = (
+            _from_file(cookies, config.web_host) if cookies else _from_browser(browser, container, terminal)
+        )
         if not no_verify:
             session = _verified(session, config, timeout, terminal)
         store.save_session(session, source=source)
@@ -86,18 +90,13 @@ def _read(what: str) -> str:
     return text
 
 
-def _from_file(name: str) -> tuple[Session, str]:
-    from reka_cli.cookies.files import session_in
+def _from_file(name: str, host: str | None) -> tuple[Session, str]:
+    from reka_cli.cookies.files import read_session, session_in
 
-    host = None
-    if name == "-":
-        data = sys.stdin.buffer.read(50 << 20) if sys.stdin else b""
-        return session_in(data, "standard input", host), "standard input"
-    try:
-        data = Path(name).read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read the cookie file {name}: {error.strerror}") from error
-    return session_in(data, name, host, path=Path(name)), f"the file {name}"
+    if name != "-":
+        return read_session(Path(name), host), f"the file {name}"
+    data = sys.stdin.buffer.read(_LARGEST_STDIN) if sys.stdin else b""
+    return session_in(data, "standard input", host), "standard input"
 
 
 def _from_browser(browser: str | None, container: str | None, terminal: Terminal) -> tuple[Session, str]:
@@ -147,10 +146,7 @@ def _export(store: Store, path: Path, terminal: Terminal) -> None:
     session = store.session()
     if session is None:
         raise NotLoggedIn("there is no stored session to export", hint="reka-cli login")
-    try:
-        write_private(path, netscape(session))
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from error
+    write_private(path, netscape(session))
     terminal.write(f"export REKA_COOKIES={path}\n")
 
 

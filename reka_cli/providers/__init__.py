@@ -13,7 +13,7 @@ from reka_cli.errors import NotLoggedIn, UsageError
 from reka_cli.messages import ChatRequest, Events, Notice
 
 _CLASSES = {"web": "Reka", "api": "Api", "local": "Local", "sandbox": "Sandbox"}
-_WEB_MODELS = ("reka-core", "reka-flash", "reka-edge")
+WEB_MODELS = ("reka-core", "reka-flash", "reka-edge")
 NAMES = tuple(_CLASSES)
 
 
@@ -57,7 +57,7 @@ def choose(config: Config, model: str | None) -> str:
     from reka_cli.credentials import api_access, web_access
 
     api = api_access(config)
-    if model in _WEB_MODELS and web_access(config):
+    if model in WEB_MODELS and web_access(config):
         return "web"
     if api and (api.key or api.is_loopback):
         return "api"

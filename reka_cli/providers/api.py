@@ -30,7 +30,7 @@ from reka_cli.messages import (
     Usage,
 )
 from reka_cli.reasoning import Splitter
-from reka_cli.session import is_loopback, is_reka_host
+from reka_cli.session import is_reka_host
 from reka_cli.stream import objects
 from reka_cli.transport import Response, Transport
 
@@ -60,11 +60,11 @@ class Api:
         self._access = found
         self._limits = limits
         self._log = log
-        hostname = urlsplit(found.base_url).hostname or ""
-        self._is_reka = is_reka_host(hostname)
+        self._is_reka = is_reka_host(urlsplit(found.base_url).hostname or "")
         self.default_model = _DEFAULT_MODEL if self._is_reka else ""  # elsewhere, the one that the server has
-        keeps = config.cache_dir and not is_loopback(hostname)  # what runs on this machine changes with its user
-        self._shelf = Shelf(config.cache_dir, found.base_url, found.key) if keeps and config.cache_dir else None
+        # what runs on this machine changes with its user: its list is not kept
+        folder = None if found.is_loopback else config.cache_dir
+        self._shelf = Shelf(folder, found.base_url, found.key) if folder else None
 
     def events(self, request: ChatRequest) -> Events:
         """See Provider.events."""

@@ -18,6 +18,7 @@ from reka_cli.credentials import WebAccess, web_access
 from reka_cli.deadline import Limits
 from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
+from reka_cli.providers import WEB_MODELS
 from reka_cli.schema import instruction
 from reka_cli.session import Session, is_bearer, token_expiry_s
 from reka_cli.stream import objects
@@ -25,8 +26,6 @@ from reka_cli.transport import Diverted, Response, Transport
 
 LOGIN_HINT = "log in at https://space.reka.ai in a browser, then: reka-cli login"
 RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and: reka-cli login"
-
-MODELS = ("reka-core", "reka-flash", "reka-edge")
 
 # The models' turn separator, and the next turn that a model may make up. It comes letter by letter at the end of an
 # answer, after a newline and a blank.
@@ -94,7 +93,7 @@ class Reka:
     def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
         """See Provider.models: there is no list to ask for, only the names that clients of 2024 knew."""
         yield Notice("the web session has no list: these names were seen in clients of 2024, any other is sent too")
-        return tuple(Model(name, ("text", "image")) for name in MODELS)
+        return tuple(Model(name, ("text", "image")) for name in WEB_MODELS)
 
 
 class _Call:
@@ -176,9 +175,8 @@ class _Call:
             # a cookie file is not ours to change: the next question starts from what it holds again
             bound_to = now if access.session_is_stored or access.session is None else access.session
             access.store.save_token(token, bound_to, access.base_url)
-        except (OSError, NotLoggedIn) as error:
-            reason = error.message if isinstance(error, NotLoggedIn) else (error.strerror or "failed").lower()
-            yield Notice(f"the access token could not be kept for the next question: {reason}")
+        except (BadInput, NotLoggedIn) as error:
+            yield Notice(f"the access token could not be kept for the next question: {error.message}")
 
 
 def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | None]:
