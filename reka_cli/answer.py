@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Sequence
 from typing import assert_never
 
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError
 from reka_cli.escapes import clean
-from reka_cli.messages import Done, Event, Events, Notice, ReasoningDelta, Start, TextDelta, Usage
+from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 
 _WHOLE = frozenset({"stop"})  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
 _WORD = re.compile(r"[a-z_-]{1,30}", re.IGNORECASE)
@@ -24,14 +26,24 @@ class Answer:
 
     Iterating raises RekaError: what the service or the network did, or IncompleteAnswer after the last event of an
     answer that is not whole or is empty. `text` is what came so far, and the service's final text at the end;
-    `usage` and `finish_reason` are None until then, and stay so if the service does not tell.
+    `usage`, `finish_reason` and `model_served` are None until then, and stay so if the service does not tell.
+    `attempts` is 1 and one more for each request that was sent again. Seconds (`first_token_s`, None before the first
+    word, and `total_s`, so far or until the end) count from when the question was complete.
     """
 
-    def __init__(self, events: Events, provider: str, model: str, *, allow_partial: bool = False) -> None:
+    def __init__(
+        self, events: Events, provider: str, model: str, *, images: Sequence[Image] = (), allow_partial: bool = False
+    ) -> None:
         self.provider = provider
         self.model = model
+        self.images = tuple(images)
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
+        self.model_served: str | None = None
+        self.attempts = 1
+        self.first_token_s: float | None = None
+        self._asked_at = time.monotonic()
+        self._ended_at: float | None = None
         self._pieces: list[str] = []
         self._thoughts: list[str] = []
         self._passed_on = 0  # characters
@@ -51,6 +63,10 @@ class Answer:
     def reasoning(self) -> str | None:
         """What the model thought before it answered; None if it does not tell."""
         return "".join(self._thoughts) or None
+
+    @property
+    def total_s(self) -> float:
+        return (self._ended_at or time.monotonic()) - self._asked_at
 
     def read(self) -> str:
         """Wait for the end and return the whole text; raise, each time, what kept it from being whole."""
@@ -81,6 +97,7 @@ class Answer:
                 raise self._failure from error
             raise
         finally:
+            self._ended_at = time.monotonic()
             events.close()
 
     def _note(self, event: Event) -> None:
@@ -88,17 +105,19 @@ class Answer:
             case Start(model):
                 self.model = model
             case TextDelta(text):
+                if self.first_token_s is None:
+                    self.first_token_s = self.total_s
                 self._pieces.append(text)
                 self._passed_on += len(text)
             case ReasoningDelta(text):
                 self._thoughts.append(text)
             case Usage():
                 self.usage = event
-            case Done(finish_reason, text):
-                self.finish_reason = finish_reason
+            case Done(finish_reason, text, model_served):
+                self.finish_reason, self.model_served = finish_reason, model_served
                 self._pieces = self._pieces if text is None else [text]
-            case Notice():
-                pass
+            case Notice(is_retry=is_retry):
+                self.attempts += is_retry
             case _:
                 assert_never(event)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from typing import Annotated, NoReturn
 
 import typer
@@ -20,6 +22,7 @@ from reka_cli.commands.models import models
 from reka_cli.commands.sandbox import sandbox
 from reka_cli.commands.status import status
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
+from reka_cli.render import FOR_PROGRAMS
 from reka_cli.terminal import OutputClosed, Terminal, report, say
 
 # Without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file.
@@ -34,6 +37,16 @@ app.command()(status)
 
 class Terminated(BaseException):
     """SIGTERM came: unwind, so that sockets and files are closed, then end."""
+
+
+class _WasInterrupted(RekaError):
+    code = "interrupted"
+    exit_code = 130
+
+
+class _WasTerminated(RekaError):
+    code = "terminated"
+    exit_code = 143
 
 
 def entry() -> NoReturn:
@@ -54,38 +67,58 @@ def entry() -> NoReturn:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
+    format_ = _format(arguments)
     try:
         ended = app(list(arguments), prog_name="reka-cli", standalone_mode=False)
+        if ended == _WasInterrupted.exit_code:  # what Typer makes of a KeyboardInterrupt inside a command
+            raise KeyboardInterrupt
         return ended if isinstance(ended, int) else 0
     except RekaError as error:
         _trace(arguments)
-        report(error)
+        report(error, format_)
         return error.exit_code
     except typer.TyperException as error:
-        return _usage(error)
+        return _usage(error, format_)
     except (OutputClosed, SystemExit):  # Typer ends so when nobody reads the help
         return _end_quietly(141)
     except KeyboardInterrupt:
-        return 130
+        return _stopped(_WasInterrupted("interrupted"), format_)
     except Terminated:
-        return 143
+        return _stopped(_WasTerminated("terminated"), format_)
     except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
-            report(IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"))
+            report(IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"), format_)
             _end_quietly(0)
             return IncompleteAnswer.exit_code
         _trace(arguments)
-        report(RekaError(f"a bug of reka-cli: {type(error).__name__}", hint="--debug shows where it happened"))
+        bug = RekaError(f"a bug of reka-cli: {type(error).__name__}", hint="--debug shows where it happened")
+        report(bug, format_)
         return RekaError.exit_code
 
 
-def _usage(error: typer.TyperException) -> int:
+def _usage(error: typer.TyperException, format_: str) -> int:
     format_message = getattr(error, "format_message", None)
     message = " ".join(str(format_message() if format_message else error).split())
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "reka-cli"
-    report(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help"))
+    report(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help"), format_)
     return UsageError.exit_code
+
+
+def _stopped(stop: RekaError, format_: str) -> int:
+    """A person knows that it was stopped; a program that reads events waits for the last one."""
+    if format_ in FOR_PROGRAMS:
+        report(stop, format_)
+    return stop.exit_code
+
+
+def _format(arguments: Sequence[str]) -> str:
+    """Find out how errors are to be written from the bare arguments, for there may be no parsed ones."""
+    found = "text"
+    for argument, following in pairwise([*takewhile(lambda one: one != "--", arguments), ""]):
+        if option := re.fullmatch(r"(?:--format|-[a-z]*f)=?(\w*)", argument):
+            found = option[1] or following
+    return found
 
 
 def _trace(arguments: Sequence[str]) -> None:

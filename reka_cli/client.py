@@ -113,7 +113,8 @@ class Client:
         provider = self._open(model, deadline)
         request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
         events = provider.events(request) if schema is None else held(provider.events, request)
-        return Answer(events, provider.name, request.model, allow_partial=self._allow_partial)
+        images = [image for message in messages for image in message.images]
+        return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)
 
     def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
         """List what can be asked, up to a day old unless `refresh`; `notice` is told what a user should know of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RekaError(Exception):
@@ -17,6 +17,17 @@ class RekaError(Exception):
         self.hint = hint
         self.retry_after_s = retry_after_s
         self.partial_chars = 0  # how much of the answer had been passed on
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what a program may want to know; the shape is in docs/json.md."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "exit_code": self.exit_code,
+            "retry_after_s": self.retry_after_s,
+            "partial_chars": self.partial_chars,
+        }
 
 
 class UsageError(RekaError):

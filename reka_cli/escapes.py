@@ -5,7 +5,9 @@ Source: ECMA-48 (5th edition, 1991) 5.3 to 5.6; xterm's ctlseqs for OSC ended by
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 # A string sequence (OSC, DCS, SOS, PM, APC) nobody ends would swallow the rest of an answer: past this, or at the
 # end of its line, it is taken for text again.
@@ -18,12 +20,19 @@ _ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
 _UNWANTED = re.compile(
     rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_NOT_ESCAPED_BY_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNFINISHED = re.compile(rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z")
 
 
 def clean(text: str) -> str:
     """Remove C0 controls but newline and tab, DEL, C1 controls and whole escape sequences from a finished text."""
     return _UNWANTED.sub("", text)
+
+
+def json_line(value: Any) -> str:
+    """Give a value as one line of JSON, control characters, half characters and changes of direction escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_ESCAPED_BY_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 class Cleaner:

@@ -83,6 +83,7 @@ class Notice:
     """Something the user should know while the answer goes on: a retry, a rewritten passage."""
 
     text: str
+    is_retry: bool = False  # a request is sent once more
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,12 @@ class Done:
 
     `finish_reason` is the service's own word, None if the stream ended without one.
     `text` is the service's final text where it is not the joined deltas, else None.
+    `model_served` is the name that the service itself gives to the model that answered.
     """
 
     finish_reason: str | None
     text: str | None = None
+    model_served: str | None = None
 
 
 Event = Start | TextDelta | ReasoningDelta | Notice | Usage | Done

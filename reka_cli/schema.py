@@ -12,7 +12,7 @@ from typing import Any
 
 from reka_cli.deadline import Deadline, in_time
 from reka_cli.errors import BadInput
-from reka_cli.messages import ChatRequest, Done, Events, Message, Start, TextDelta, Usage
+from reka_cli.messages import ChatRequest, Done, Events, Message, Notice, Start, TextDelta, Usage
 
 Schema = dict[str, Any]
 
@@ -82,10 +82,12 @@ def held(ask: Callable[[ChatRequest], Events], request: ChatRequest) -> Events:
         if done.finish_reason != "stop" or problem is None:
             break
         done = Done("invalid")
+        if attempt == 1:
+            yield Notice(f"the answer is not valid: {problem}; asking once more", is_retry=True)
         request = _repair(request, text, problem)
     yield TextDelta(text)
     yield from _sum(spent)
-    yield Done(done.finish_reason)
+    yield Done(done.finish_reason, model_served=done.model_served)
 
 
 def _content(path: Path, deadline: Deadline | None) -> bytes:

@@ -9,11 +9,13 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, IncompleteAnswer, RekaError, UsageError
-from reka_cli.escapes import Cleaner, clean
+from reka_cli.escapes import Cleaner, clean, json_line
+from reka_cli.spinner import Spinner, spinner
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _SILENT_S = 2.0  # how long standard input may say nothing before that is said
@@ -27,17 +29,38 @@ class OutputClosed(BaseException):
 class Terminal:
     """What goes to stdout and stderr; `quiet` keeps notices back, `verbose` adds to them.
 
-    With `shows_reasoning`, what the model thinks is shown on stderr if that is a terminal.
+    With `shows_reasoning`, what the model thinks is shown on stderr if that is a terminal. With `speaks_json`, a
+    notice is a line of JSON: whoever reads the answer with a program reads stderr with one.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, shows_reasoning: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, shows_reasoning: bool = False, speaks_json: bool = False
+    ) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._shows_reasoning = shows_reasoning and not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._speaks_json = speaks_json
         self._thinking: Cleaner | None = None
+        self._spinner: Spinner | None = None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Show, until the first word of the answer, what is being waited for; nothing of it stays."""
+        self._spinner = None if self._quiet else spinner(sys.stderr, _put)
+        self.doing("waiting")
+        try:
+            yield
+        finally:
+            self._settle()
+
+    def doing(self, what: str) -> None:
+        """Say what is being waited for now, such as "uploading cat.jpeg 45 %"."""
+        if self._spinner:
+            self._spinner.show(" ".join(clean(what).split()))
 
     def write(self, text: str) -> None:
         """Write a part of the answer to stdout, at once; raise IncompleteAnswer if it cannot be written."""
+        self._settle()
         if sys.stdout is None:
             raise UsageError("standard output is closed: there is nowhere to put the answer")
         data = memoryview(text.encode("utf-8", "replace"))  # a lone surrogate is no character
@@ -53,16 +76,21 @@ class Terminal:
     def notice(self, text: str) -> None:
         if not self._quiet:
             self.end_thinking()
-            say(f"notice: {text}")
+            self._aside(json_line({"notice": text}) if self._speaks_json else _line(f"notice: {text}"))
 
     def detail(self, text: str) -> None:
         if self._verbose:
-            say(text)
+            self._aside(json_line({"detail": text}) if self._speaks_json else _line(text))
+
+    def debug(self, text: str) -> None:
+        self._aside(_line(text))
 
     def think(self, text: str) -> None:
         """Show a part of the reasoning, dim where colour is wanted."""
         if not self._shows_reasoning:
+            self.doing("thinking")
             return
+        self._settle()
         if self._thinking is None:
             self._thinking = Cleaner()
             _put(f"{_DIM if _wants_colour() else ''}thinking: ")
@@ -73,6 +101,17 @@ class Terminal:
         if self._thinking is not None:
             _put(self._thinking.flush().rstrip("\n") + (_PLAIN if _wants_colour() else "") + "\n")
             self._thinking = None
+
+    def _aside(self, line: str) -> None:
+        if self._spinner:
+            self._spinner.aside(lambda: _put(line))
+        else:
+            _put(line)
+
+    def _settle(self) -> None:
+        if self._spinner:
+            self._spinner.stop()
+            self._spinner = None
 
 
 def _write(descriptor: int, data: memoryview) -> int:
@@ -87,7 +126,11 @@ def _write(descriptor: int, data: memoryview) -> int:
 
 def say(line: str) -> None:
     """Write one line to stderr; a closed or full stderr is nobody's error."""
-    _put(" ".join(clean(line).split("\n")) + "\n")
+    _put(_line(line))
+
+
+def _line(text: str) -> str:
+    return " ".join(clean(text).split("\n")) + "\n"
 
 
 def _put(text: str) -> None:
@@ -101,11 +144,21 @@ def _wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def report(error: RekaError) -> None:
-    """Say what happened and, where there is a cure, what to type."""
-    say(f"error: {error.message}")
-    if error.hint:
-        say(f"hint: {error.hint}")
+def report(error: RekaError, format_: str = "text") -> None:
+    """Say what happened and, where there is a cure, what to type.
+
+    In the formats of programs it is one line of JSON; "jsonl" ends stdout with it too.
+    """
+    if format_ not in ("json", "jsonl"):
+        say(f"error: {error.message}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+        return
+    told = {"error": error.as_dict()}
+    _put(json_line(told))
+    if format_ == "jsonl":
+        with contextlib.suppress(RekaError):  # it may be stdout that failed
+            Terminal().write(json_line({"type": "error", **told}))
 
 
 def secret(what: str) -> str:

@@ -136,7 +136,7 @@ def test_the_table_of_the_command_help_is_complete(run: Run) -> None:
         (["aks"], "error: no such command 'aks'. Did you mean 'ask'?\nhint: reka-cli --help\n"),
         (["ask"], 'error: there is no question\nhint: reka-cli ask "What can you see?" picture.jpg\n'),
         (["ask", "--imgae", "x"], "error: no such option: --imgae (Possible options: --image, --timeout)\nhint: reka-cli ask --help\n"),
-        (["ask", "hello", "-f", "yaml"], "error: there is no format 'yaml'\nhint: -f auto|text\n"),
+        (["ask", "hello", "-f", "yaml"], "error: there is no format 'yaml'\nhint: -f auto|text|json|jsonl\n"),
         (["ask", "hello", "--provider", "x"], "error: there is no provider 'x'\nhint: --provider auto|web|api|local|sandbox\n"),
         (["ask", "hello", "--retries", "-1"], "error: invalid value for '--retries': -1 is not in the range x>=0\nhint: reka-cli ask --help\n"),
         (["ask", "hello", "--timeout", "0"], "error: a timeout must be more than 0 and at most 604800 seconds, not 0\n"),

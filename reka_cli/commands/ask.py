@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from contextlib import closing
 from typing import Annotated
 
@@ -15,10 +14,10 @@ from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
-from reka_cli.messages import Options
-from reka_cli.render import NAMES, renderer
+from reka_cli.messages import Options, Usage
+from reka_cli.render import FOR_PROGRAMS, NAMES, renderer
 from reka_cli.schema import read as read_schema
-from reka_cli.terminal import Terminal, piped_text, say
+from reka_cli.terminal import Terminal, piped_text
 
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
 
@@ -56,12 +55,13 @@ def ask(
     Exit codes: 0 the answer is whole, 2 usage, 3 not logged in, 4 refused, 5 bad input, 6 rate limited, 7 service
     error, 8 timeout, 9 network, 10 the answer is incomplete, 70 internal.
     """
-    started = time.monotonic()
     if reasoning not in ("show", "hide"):
         raise UsageError(f"--reasoning is show or hide, not {reasoning!r}")
-    terminal = Terminal(quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show")
-    deadline = Deadline.after(timeout)
     render = renderer(format_)
+    terminal = Terminal(
+        quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show", speaks_json=format_ in FOR_PROGRAMS
+    )
+    deadline = Deadline.after(timeout)
     client = Client(
         provider,
         model=model,
@@ -69,7 +69,7 @@ def ask(
         retries=retries,
         allow_partial=allow_partial,
         config=Config.read(insecure_http=insecure_http),
-        log=say if debug else None,
+        log=terminal.debug if debug else None,
     )
     wanted = None if schema is None else read_schema(schema, deadline)
     sources = [*(image or []), *(files or [])]
@@ -80,9 +80,9 @@ def ask(
     asked = client.ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
-    with closing(asked) as answer:
+    with terminal.waiting(), closing(asked) as answer:
         render(answer, terminal)
-        terminal.detail(_summary(answer, time.monotonic() - started))
+        terminal.detail(_summary(answer))
 
 
 def _refuse_picture_as_prompt(prompt: str | None) -> None:
@@ -109,8 +109,11 @@ def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_
     return question
 
 
-def _summary(answer: Answer, total_s: float) -> str:
-    usage = answer.usage
-    tokens = f", {usage.input_tokens} tokens in, {usage.output_tokens} out" if usage else ""
-    cost = f", {usage.cost_usd:.6f} USD" if usage and usage.cost_usd is not None else ""
-    return f"{answer.provider}, {answer.model}{tokens}{cost}, {total_s:.1f} s"
+def _summary(answer: Answer) -> str:
+    usage = answer.usage or Usage(None, None)
+    first_s, total_s = answer.first_token_s or 0.0, answer.total_s
+    streamed_s = total_s - first_s
+    pace = f", {usage.output_tokens / streamed_s:.0f} tokens/s" if usage.output_tokens and streamed_s > 0 else ""
+    tokens = f", {usage.input_tokens} tokens in, {usage.output_tokens} out" if answer.usage else ""
+    cost = f", {usage.cost_usd:.6f} USD" if usage.cost_usd is not None else ""
+    return f"{answer.provider}, {answer.model}{tokens}{cost}, first word after {first_s:.1f} s, {total_s:.1f} s{pace}"

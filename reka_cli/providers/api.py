@@ -201,11 +201,13 @@ def _answer(response: Response, model: Model) -> Events:
     splitter = Splitter()
     finish_reason: str | None = None
     usage: object = None
+    served: object = None
     try:
         for chunk in objects(response):
             if chunk is None:
                 finish_reason = finish_reason or "stop"
                 break
+            served = chunk.get("model") or served
             usage = chunk.get("usage") or usage
             choice = _first(chunk.get("choices"))
             yield from _deltas(choice, splitter)
@@ -218,7 +220,7 @@ def _answer(response: Response, model: Model) -> Events:
             raise  # the answer is not whole; after its end it does not matter
     yield from splitter.flush()
     yield from _usage(usage, model)
-    yield Done(finish_reason)
+    yield Done(finish_reason, model_served=served if isinstance(served, str) else None)
 
 
 def _first(choices: object) -> dict[str, Any]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
+from reka_cli.answer import Answer
 from reka_cli.errors import UsageError
-from reka_cli.messages import Event
-from reka_cli.render.text import render_text
 from reka_cli.terminal import Terminal
 
-Renderer = Callable[[Iterable[Event], Terminal], None]
+Renderer = Callable[[Answer, Terminal], None]
 
-_RENDERERS: dict[str, Renderer] = {"auto": render_text, "text": render_text}
+_RENDERERS = {
+    "auto": ("text", "render_text"),
+    "text": ("text", "render_text"),
+    "json": ("json_object", "render_json"),
+    "jsonl": ("json_lines", "render_jsonl"),
+}
 NAMES = tuple(_RENDERERS)
+FOR_PROGRAMS = ("json", "jsonl")
 
 
 def renderer(name: str) -> Renderer:
-    """Give the function that prints events in a format; raise UsageError if there is no such format."""
+    """Give the function that prints an answer in a format; raise UsageError if there is no such format."""
     if name not in _RENDERERS:
         raise UsageError(f"there is no format {name!r}", hint=f"-f {'|'.join(NAMES)}")
-    return _RENDERERS[name]
+    module, function = _RENDERERS[name]
+    return cast("Renderer", getattr(import_module(f"reka_cli.render.{module}"), function))

@@ -158,7 +158,8 @@ class Transport:
             wait_s = self._wait_s(attempt, failure) if worth_another else None
             if wait_s is None:
                 raise failure
-            yield Notice(f"{failure.message}; attempt {attempt + 1} of {self._limits.retries + 1} in {wait_s:.1f} s")
+            which = f"attempt {attempt + 1} of {self._limits.retries + 1}"
+            yield Notice(f"{failure.message}; {which} in {wait_s:.1f} s", is_retry=True)
             time.sleep(wait_s)
             attempt += 1
 

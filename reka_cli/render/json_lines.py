@@ -1,0 +1,30 @@
+"""Events as they come, one line of JSON each. Shape: docs/json.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reka_cli.answer import Answer
+from reka_cli.escapes import json_line
+from reka_cli.messages import Notice, ReasoningDelta, Start, TextDelta
+from reka_cli.render.json_object import answer_object
+from reka_cli.terminal import Terminal
+
+
+def render_jsonl(answer: Answer, terminal: Terminal) -> None:
+    """Write each event to stdout at once, and last the whole answer; an error is written by who catches it."""
+
+    def put(kind: str, **fields: Any) -> None:
+        terminal.write(json_line({"type": kind, **fields}))
+
+    for event in answer:
+        match event:
+            case Start(model):
+                put("start", provider=answer.provider, model=model)
+            case TextDelta(text):
+                put("delta", text=text)
+            case ReasoningDelta(text):
+                put("reasoning", text=text)
+            case Notice(text):
+                put("notice", text=text)
+    put("end", **answer_object(answer))
