@@ -200,7 +200,7 @@ class TestAnswers:
         usage = answers[0].usage
         assert usage
         assert events[0][0] == Start(Path(model).stem)
-        assert events[0][1:-1] == [*deltas, usage, Done("length")]
+        assert events[0][1:-1] == [*deltas, usage, Done("length", model_served=Path(model).stem)]
         assert len(deltas) > 10
         assert usage == Usage(usage.input_tokens, 20)
         assert (usage.input_tokens or 0) > 10
@@ -333,7 +333,7 @@ class TestServerOfOnesOwn:
         deltas = [event for event in events if isinstance(event, TextDelta)]
         assert len(deltas) > 10
         assert answer.usage
-        assert events[:-1] == [Start(model), *deltas, answer.usage, Done("length")]
+        assert events[:-1] == [Start(model), *deltas, answer.usage, Done("length", model_served=model)]
         assert answer.usage.output_tokens == 20
 
     def test_an_answer_that_is_cut_off_is_incomplete(self, run: Run, env: dict[str, str]) -> None:
