@@ -14,6 +14,7 @@ from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import Source, load_all
 from reka_cli.messages import ChatRequest, Image, Message, Notice, Options
+from reka_cli.pace import SharedPace
 from reka_cli.schema import check, held
 from reka_cli.videos import load as load_video
 
@@ -40,7 +41,8 @@ class Client:
     """Ask a model; nothing is opened before an answer is iterated, and nothing is left open after it.
 
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
-    environment and the configuration say. `config` is what `Config.read()` gives unless given. `log` gets lines about
+    environment and the configuration say. `config` is what `Config.read()` gives unless given.
+    Without `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about
     the HTTP, secrets redacted.
     """
 
@@ -53,6 +55,7 @@ class Client:
         idle_timeout_s: float = 60.0,
         retries: int = 2,
         allow_partial: bool = False,
+        waits_for_limits: bool = True,
         config: Config | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
@@ -63,6 +66,7 @@ class Client:
         self._idle_timeout_s = idle_timeout_s
         self._retries = retries
         self._allow_partial = allow_partial
+        self._waits_for_limits = waits_for_limits
         self._log = log
 
     @property
@@ -128,7 +132,11 @@ class Client:
 
     def _open(self, model: str | None, deadline: Deadline | None) -> Provider:
         limits = Limits(
-            deadline or Deadline.after(self._timeout_s), _positive_s(self._idle_timeout_s), retries=self._retries
+            deadline or Deadline.after(self._timeout_s),
+            _positive_s(self._idle_timeout_s),
+            retries=self._retries,
+            pace=SharedPace(self._config.state_dir),
+            waits_for_limits=self._waits_for_limits,
         )
         return self._load(model)(self._config, limits, self._log)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import time
@@ -11,14 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from reka_cli.deadline import in_time
+from reka_cli.atomic import NO_FOLLOW, locked, replace
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import HOSTS, Cookie, Session, is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0
-_LONGEST_LOCK_S = 10.0  # a change takes milliseconds; a stopped process holds the lock for ever
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _POSIX = os.name == "posix"
 
 
@@ -105,7 +102,7 @@ class Store:
     def _read(self) -> dict[str, Any]:
         try:
             # not blocking: a pipe with this name is refused below, not waited for
-            descriptor = os.open(self.path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+            descriptor = os.open(self.path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
@@ -128,16 +125,16 @@ class Store:
         with _told(self.path):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_if_wide(self._folder.stat(), self._folder, "700")
-            with _locked(self._folder / "credentials.lock"):
+            with locked(self._folder / "credentials.lock"):
                 content = self._read()
                 change(content)
-                _replace(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
+                replace(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
 
 
 def write_private(path: Path, text: str) -> None:
     """Put a file in place whole, for its owner alone from the first moment; raise BadInput if that fails."""
     with _told(path):
-        _replace(path, text)
+        replace(path, text)
 
 
 @contextlib.contextmanager
@@ -148,51 +145,9 @@ def _told(path: Path) -> Iterator[None]:
         raise BadInput(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from error
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)  # left by a process that was killed
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:
     if _POSIX and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
         raise NotLoggedIn(f"{path} is not yours alone, so it is not used", hint=f"chmod {mode} {path}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    if not _POSIX:
-        yield  # os.replace alone keeps the file whole; the last writer wins
-        return
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _wait_for_lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int) -> None:
-    import fcntl
-
-    try:
-        in_time(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX), _LONGEST_LOCK_S)
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock") from error
 
 
 def _origin(source: str) -> dict[str, Any]:

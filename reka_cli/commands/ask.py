@@ -43,6 +43,7 @@ def ask(
     timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
     idle_timeout: Annotated[float, Option("--idle-timeout", help="For silence in the answer.", metavar="S")] = 60.0,
     retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
+    no_wait: Annotated[bool, Option("--no-wait", help="Fail at once at a rate limit.")] = False,
     allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
     insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
     no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
@@ -68,6 +69,7 @@ def ask(
         idle_timeout_s=idle_timeout,
         retries=retries,
         allow_partial=allow_partial,
+        waits_for_limits=not no_wait,
         config=Config.read(insecure_http=insecure_http),
         log=terminal.debug if debug else None,
     )

@@ -21,7 +21,7 @@ import requests
 
 from reka_cli import __version__
 from reka_cli.deadline import Limits
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RekaError, ServiceError
+from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimited, RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice
 from reka_cli.session import is_loopback
@@ -143,7 +143,9 @@ class Transport:
         retries where it is worth one), NetworkError, DeadlineExceeded.
         """
         attempt = 1
+        has_turn = False
         while True:
+            yield from self._turn(taken=has_turn)
             try:
                 response = self._attempt(method, path, headers, json_body, files)
             except (NetworkError, DeadlineExceeded) as error:
@@ -156,6 +158,8 @@ class Transport:
                 failure = self._error_of(answer, response.headers)
                 worth_another = answer.status in _RETRIED and not isinstance(failure, BadInput)
             wait_s = self._wait_s(attempt, failure) if worth_another else None
+            if isinstance(failure, RateLimited) and self._limits.pace:
+                wait_s, has_turn = self._learn(failure, wait_s), True
             if wait_s is None:
                 raise failure
             which = f"attempt {attempt + 1} of {self._limits.retries + 1}"
@@ -265,8 +269,35 @@ class Transport:
             return None
         backoff_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(attempt - 1, 10))
         wait_s = max(random.uniform(0, backoff_s), failure.retry_after_s or 0)
-        left_s = self._limits.deadline.ends_at - time.monotonic()
-        return wait_s if wait_s < left_s else None
+        return wait_s if self._deadline_allows(wait_s) else None
+
+    def _turn(self, *, taken: bool) -> Generator[Notice, None, None]:
+        """Wait while the service is known to want no request, from this process or another."""
+        pace, url = self._limits.pace, self._base_url
+        while pace and (not taken or pace.limited_s(url)):
+            limited_s = pace.limited_s(url)
+            if limited_s and not (self._limits.waits_for_limits and self._deadline_allows(limited_s)):
+                message = f"{self.host} limits how often it is asked (try again in {max(1.0, limited_s):.0f} s)"
+                raise RateLimited(message, retry_after_s=limited_s)
+            wait_s, taken = pace.turn_s(url), True
+            if wait_s and self._deadline_allows(wait_s):
+                yield Notice(f"{self.host} limits how often it is asked: waiting {wait_s:.1f} s")
+                time.sleep(wait_s)
+
+    def _learn(self, failure: RateLimited, wait_s: float | None) -> float | None:
+        """Tell the others what was told us, and give the wait for a turn after it; None if there is to be none."""
+        pace = self._limits.pace
+        asked_s = failure.retry_after_s or wait_s
+        if not pace or not asked_s:
+            return wait_s
+        pace.learn(self._base_url, asked_s)
+        if wait_s is None or not self._limits.waits_for_limits:
+            return None
+        turn_s = pace.turn_s(self._base_url)
+        return turn_s if self._deadline_allows(turn_s) else None
+
+    def _deadline_allows(self, wait_s: float) -> bool:
+        return time.monotonic() + wait_s < self._limits.deadline.ends_at
 
     def _raise_ours(self, error: Exception) -> NoReturn:
         if self._cut or self._limits.deadline.passed:

@@ -1,0 +1,165 @@
+"""A rate limit that one process was told holds for all."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Result, Run
+
+from reka_cli.pace import SharedPace
+
+URL, OTHER = "https://api.reka.ai/v1", "https://space.reka.ai"
+ANSWER = b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+
+class Limited:
+    """An API that takes nothing for `wait_s` seconds after the first request."""
+
+    def __init__(self, wait_s: int) -> None:
+        self.wait_s = wait_s
+        self.statuses: list[int] = []
+        self.told = threading.Event()
+        self._open_at = 0.0
+        limited = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                status = limited.admit()
+                self.send_response(status)
+                if status == 429:
+                    self.send_header("Retry-After", str(limited.wait_s))
+                body = ANSWER if status == 200 else b""
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                limited.told.set()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+
+    def admit(self) -> int:
+        now = time.monotonic()
+        self._open_at = self._open_at or now + self.wait_s
+        self.statuses.append(200 if now >= self._open_at else 429)
+        return self.statuses[-1]
+
+
+@pytest.fixture
+def limited(request: pytest.FixtureRequest) -> Iterator[Limited]:
+    service = Limited(request.param)
+    with service.server as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield service
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limited", [3], indirect=True)
+def test_eight_processes_wait_together(clean_env: dict[str, str], limited: Limited) -> None:
+    env = clean_env | {"REKA_API_BASE": limited.base_url}
+    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-m", "m", "hello"]
+    processes = [subprocess.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1)]
+    limited.told.wait(30)
+    processes += [subprocess.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1) for _ in range(7)]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+
+    assert [(stdout, code) for stdout, _, code in ended] == [(b"hi\n", 0)] * 8
+    assert all(b"limits how often it is asked: waiting" in stderr for _, stderr, _ in ended[1:])
+    assert limited.statuses == [429] + [200] * 8
+
+
+@pytest.mark.parametrize("limited", [600], indirect=True)
+def test_who_does_not_want_to_wait_is_told_at_once(run: Run, limited: Limited) -> None:
+    env = {"REKA_API_BASE": limited.base_url}
+    host = limited.base_url.removeprefix("http://").removesuffix("/v1")
+    first = run("ask", "-n", "-m", "m", "--no-wait", "hello", env=env)
+    second = run("ask", "-n", "-m", "m", "--no-wait", "-f", "json", "hello", env=env)
+    told = json.loads(second.stderr)["error"]
+
+    assert first == Result(6, "", f"error: {host} answered 429 (Too Many Requests) (try again in 600 s)\n")
+    assert (second.exit_code, second.stdout, told["code"]) == (6, "", "rate_limited")
+    assert told["message"].startswith(f"{host} limits how often it is asked (try again in ")
+    assert 500 < told["retry_after_s"] <= 600
+    assert limited.statuses == [429]
+
+
+@pytest.mark.parametrize("limited", [600], indirect=True)
+def test_a_limit_past_the_deadline_is_told_at_once_by_the_next_process_too(run: Run, limited: Limited) -> None:
+    env = {"REKA_API_BASE": limited.base_url}
+    results = [run("ask", "-n", "-m", "m", "--timeout", "60", "hello", env=env) for _ in range(2)]
+
+    assert [result.exit_code for result in results] == [6, 6]
+    assert limited.statuses == [429]
+
+
+class TestTurns:
+    @pytest.fixture(autouse=True)
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+    def test_without_a_limit_nobody_waits_and_nothing_is_written(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path / "state")
+
+        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_after_a_limit_they_go_one_after_another(self, tmp_path: Path) -> None:
+        SharedPace(tmp_path).learn(URL, 5.0)
+
+        assert [SharedPace(tmp_path).turn_s(URL) for _ in range(3)] == [5.0, 5.25, 5.5]
+        assert SharedPace(tmp_path).limited_s(URL) == 5.0
+        assert SharedPace(tmp_path).turn_s(OTHER) == 0.0
+        self.now += 6
+        assert (SharedPace(tmp_path).limited_s(URL), SharedPace(tmp_path).turn_s(URL)) == (0.0, 0.0)
+
+    def test_a_shorter_limit_does_not_end_a_longer_one(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path)
+        pace.learn(URL, 5.0)
+        pace.learn(URL, 1.0)
+
+        assert pace.limited_s(URL) == 5.0
+
+    def test_no_service_can_shut_itself_for_longer_than_an_hour(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path)
+        pace.learn(URL, 1e9)
+
+        assert pace.limited_s(URL) == 3600.0
+
+    def test_what_has_passed_is_forgotten(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path)
+        pace.learn(URL, 5.0)
+        self.now += 40
+        pace.learn(OTHER, 5.0)
+
+        assert json.loads((tmp_path / "limits.json").read_text()) == {OTHER: {"until": 1045.0, "turn": 0.0}}
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"\xff", b"[]", b"[" * 100_000, b'{"https://api.reka.ai/v1": {"until": 1e99, "turn": 0.0}}', b'{"x": 1}'],
+    )
+    def test_a_damaged_file_limits_nobody(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "limits.json").write_bytes(content)
+        pace = SharedPace(tmp_path)
+
+        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+
+    def test_a_folder_that_cannot_be_written_limits_nobody(self, tmp_path: Path) -> None:
+        (tmp_path / "state").write_text("a file")
+        pace = SharedPace(tmp_path / "state")
+        pace.learn(URL, 5.0)
+
+        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
