@@ -42,6 +42,16 @@ class Terminal:
         self._speaks_json = speaks_json
         self._thinking: Cleaner | None = None
         self._spinner: Spinner | None = None
+        self._descriptor: int | None = None
+
+    @contextlib.contextmanager
+    def answering_to(self, descriptor: int) -> Iterator[None]:
+        """Write the answer to a file instead of stdout."""
+        self._descriptor = descriptor
+        try:
+            yield
+        finally:
+            self._descriptor = None
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -59,15 +69,13 @@ class Terminal:
             self._spinner.show(" ".join(clean(what).split()))
 
     def write(self, text: str) -> None:
-        """Write a part of the answer to stdout, at once; raise IncompleteAnswer if it cannot be written."""
+        """Write a part of the answer at once; raise IncompleteAnswer if it cannot be written."""
         self._settle()
-        if sys.stdout is None:
-            raise UsageError("standard output is closed: there is nowhere to put the answer")
         data = memoryview(text.encode("utf-8", "replace"))  # a lone surrogate is no character
         try:
-            sys.stdout.flush()
+            descriptor = _stdout() if self._descriptor is None else self._descriptor
             while data:
-                data = data[_write(sys.stdout.fileno(), data) :]
+                data = data[_write(descriptor, data) :]
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
@@ -112,6 +120,13 @@ class Terminal:
         if self._spinner:
             self._spinner.stop()
             self._spinner = None
+
+
+def _stdout() -> int:
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: there is nowhere to put the answer")
+    sys.stdout.flush()
+    return sys.stdout.fileno()
 
 
 def _write(descriptor: int, data: memoryview) -> int:

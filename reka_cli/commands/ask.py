@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 from typer import Argument, Option
@@ -14,7 +15,8 @@ from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
-from reka_cli.messages import Options, Usage
+from reka_cli.messages import Image, Options, Usage
+from reka_cli.output import named, put_in_place
 from reka_cli.render import FOR_PROGRAMS, NAMES, renderer
 from reka_cli.schema import read as read_schema
 from reka_cli.terminal import Terminal, piped_text
@@ -40,6 +42,7 @@ def ask(
     context: Annotated[int | None, Option("--context", help="Tokens a local model has room for.", min=1)] = None,
     reasoning: Annotated[str, Option("--reasoning", metavar="show|hide", help="On stderr, on a terminal.")] = "show",
     format_: Annotated[str, Option("-f", "--format", help="How to print it.", metavar="|".join(NAMES))] = "auto",
+    output: Annotated[str | None, Option("-o", "--output", metavar="FILE", help="Put the answer there.")] = None,
     timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
     idle_timeout: Annotated[float, Option("--idle-timeout", help="For silence in the answer.", metavar="S")] = 60.0,
     retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
@@ -83,8 +86,21 @@ def ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
     with terminal.waiting(), closing(asked) as answer:
-        render(answer, terminal)
+        with _destination(output, loaded, terminal):
+            render(answer, terminal)
         terminal.detail(_summary(answer))
+
+
+@contextmanager
+def _destination(output: str | None, pictures: Sequence[Image], terminal: Terminal) -> Iterator[None]:
+    """Where the answer goes: stdout, or a file that takes its place when the answer is whole."""
+    if output is None or output == "-":
+        yield
+        return
+    path = named(output, pictures[0].name if pictures else None)
+    with put_in_place(path) as descriptor, terminal.answering_to(descriptor):
+        yield
+    terminal.detail(f"the answer is in {path}")
 
 
 def _refuse_picture_as_prompt(prompt: str | None) -> None:

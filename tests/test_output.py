@@ -1,0 +1,144 @@
+"""`-o FILE`: a file that appears whole, or not at all."""
+
+from __future__ import annotations
+
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CAT, ROOT, Result, Run
+
+from reka_cli.output import named
+
+SANDBOX = {"REKA_PROVIDER": "sandbox"}
+TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
+
+
+def test_the_answer_goes_into_the_file_and_nowhere_else(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "answer.txt"
+    result = run("ask", "hello", "-o", str(path), env=SANDBOX)
+
+    assert result == Result(0, "", "")
+    assert path.read_text() == TOLD
+    assert list(tmp_path.glob("[.a]*")) == [path]
+
+
+def test_the_name_can_hold_date_time_and_the_name_of_the_picture(run: Run, tmp_path: Path) -> None:
+    result = run("ask", "What?", str(CAT), "-v", "-o", str(tmp_path / "{name} {date} {time} {x}.txt"), env=SANDBOX)
+    (path,) = tmp_path.glob("*.txt")
+
+    assert re.fullmatch(r"cat \d{4}-\d\d-\d\d \d\d-\d\d-\d\d \{x\}\.txt", path.name)
+    assert result.stderr.startswith(f"the answer is in {path}\n")
+
+
+@pytest.mark.parametrize(
+    ("picture", "name"), [(None, "answer"), ("a/b.jpg", "b"), ("..", "answer"), (".hidden.jpg", "hidden")]
+)
+def test_the_name_of_a_picture_leads_to_no_other_folder(picture: str | None, name: str) -> None:
+    assert named("out/{name}.txt", picture) == Path(f"out/{name}.txt")
+
+
+@pytest.mark.parametrize("model", ["sandbox-length", "sandbox-cut", "sandbox-500", "sandbox-empty"])
+def test_what_is_not_whole_leaves_the_old_file_as_it_was(run: Run, tmp_path: Path, model: str) -> None:
+    path = tmp_path / "answer.txt"
+    path.write_text("the old one")
+    result = run("ask", "hello", "-m", model, "--retries", "0", "-o", str(path), env=SANDBOX)
+
+    assert result.exit_code in (7, 10)
+    assert result.stdout == ""
+    assert path.read_text() == "the old one"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["answer.txt"]
+
+
+def test_what_is_accepted_is_kept(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "answer.txt"
+    result = run("ask", "hello", "-q", "-m", "sandbox-length", "--allow-partial", "-o", str(path), env=SANDBOX)
+
+    assert (result, path.read_text()) == (Result(0, "", ""), "This is the sandbox of reka-cli: a stand-in for Reka,\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_behind(clean_env: dict[str, str], tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
+    with subprocess.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        while not any(file.stat().st_size for file in folder.iterdir()):
+            assert process.poll() is None
+        process.send_signal(number)
+        process.communicate(timeout=30)
+
+    assert (process.returncode, list(folder.iterdir())) == (128 + number, [])
+
+
+def test_permissions_and_links_stay(run: Run, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    result = run("ask", "hello", "-o", str(link), env=SANDBOX)
+
+    assert result == Result(0, "", "")
+    assert (real.read_text(), stat.S_IMODE(real.stat().st_mode), link.is_symlink()) == (TOLD, 0o640, True)
+
+
+def test_a_new_file_has_the_permissions_of_any_other(run: Run, tmp_path: Path) -> None:
+    path, other = tmp_path / "answer.txt", tmp_path / "other.txt"
+    other.touch()
+    run("ask", "hello", "-o", str(path), env=SANDBOX)
+
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [("missing/a.txt", "no such file or directory"), ("file/a.txt", "not a directory"), ("", "is a directory")],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_question(
+    run: Run, tmp_path: Path, where: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / where
+    result = run("ask", "hello", "-m", "sandbox-500", "-o", str(path), env=SANDBOX)
+
+    assert result == Result(5, "", f"error: cannot write {path}: {reason}\n")
+
+
+def test_a_full_disk_is_told(run: Run) -> None:
+    result = run("ask", "hello", "-o", "/dev/full", env=SANDBOX)
+
+    assert result == Result(10, "", "error: cannot write the answer: no space left on device\n")
+
+
+def test_a_device_is_written_as_it_is(run: Run) -> None:
+    assert run("ask", "hello", "-o", "/dev/null", env=SANDBOX) == Result(0, "", "")
+    assert run("ask", "hello", "-o", "/dev/stdout", env=SANDBOX) == Result(0, TOLD, "")
+
+
+def test_a_dash_is_standard_output(run: Run) -> None:
+    assert run("ask", "hello", "-o", "-", env=SANDBOX) == Result(0, TOLD, "")
+
+
+def test_events_go_into_the_file_too(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    result = run("ask", "hello", "-f", "jsonl", "-o", str(path), env=SANDBOX)
+
+    assert result == Result(0, "", "")
+    assert path.read_text().splitlines()[0] == '{"type": "start", "provider": "sandbox", "model": "sandbox"}'
+
+
+def test_a_disk_that_is_full_in_the_middle_leaves_the_old_file_as_it_was(
+    clean_env: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "answer.txt"
+    path.write_text("the old one")
+    command = f"ulimit -f 0; exec {sys.executable} -m reka_cli ask hello -o {path}"
+    ended = subprocess.run(["bash", "-c", command], env=clean_env | SANDBOX, cwd=ROOT, capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (10, b"error: cannot write the answer: file too large\n")
+    assert path.read_text() == "the old one"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["answer.txt"]
