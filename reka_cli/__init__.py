@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as typing has it, whose import would be most of what `--version` costs
 
 if TYPE_CHECKING:
     from reka_cli.answer import Answer
@@ -62,6 +61,8 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for: `import reka_cli` alone costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}"), name)
 
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:] == ["--version"] and _tell_version():
+        return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # while the command line is imported there is nothing to unwind: Ctrl-C just ends it, without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from reka_cli.cli import entry
 
     entry()
+
+
+def _tell_version() -> bool:
+    """Write the version without what a command needs; False if that fails, for the command line to say why."""
+    from reka_cli import __version__
+
+    try:
+        os.write(1, f"reka-cli {__version__}\n".encode())
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -9,30 +9,18 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise, takewhile
 from typing import Annotated, NoReturn
 
 import typer
 
 from reka_cli import __version__
-from reka_cli.commands.ask import ask
-from reka_cli.commands.login import login
-from reka_cli.commands.logout import logout
-from reka_cli.commands.models import models
-from reka_cli.commands.sandbox import sandbox
-from reka_cli.commands.status import status
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.render import FOR_PROGRAMS
 from reka_cli.terminal import OutputClosed, Terminal, report, say
 
-# Without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file.
-app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-app.command()(ask)
-app.command()(login)
-app.command()(logout)
-app.command()(models)
-app.command()(sandbox)
-app.command()(status)
+COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
 
 
 class Terminated(BaseException):
@@ -69,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     format_ = _format(arguments)
     try:
-        ended = app(list(arguments), prog_name="reka-cli", standalone_mode=False)
+        ended = _application(arguments)(list(arguments), prog_name="reka-cli", standalone_mode=False)
         if ended == _WasInterrupted.exit_code:  # what Typer makes of a KeyboardInterrupt inside a command
             raise KeyboardInterrupt
         return ended if isinstance(ended, int) else 0
@@ -147,7 +135,16 @@ def _end_quietly(code: int) -> int:
     return code
 
 
-@app.callback(invoke_without_command=True)
+def _application(arguments: Sequence[str]) -> typer.Typer:
+    """Put the command that is asked for behind the root; all of them where it is not the first argument."""
+    # without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file
+    app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_root)
+    for name in set(arguments[:1]) & set(COMMANDS) or COMMANDS:
+        app.command()(getattr(import_module(f"reka_cli.commands.{name}"), name))
+    return app
+
+
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ def put_in_place(path: Path) -> Iterator[int]:
             descriptor, temporary = os.open(path, os.O_WRONLY), None
         else:
             target = Path(os.path.realpath(path))  # a symbolic link stays one
-            temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
+            temporary = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         if temporary and mode is not None:
