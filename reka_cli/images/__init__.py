@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 from reka_cli.deadline import Deadline, in_time
 from reka_cli.errors import BadInput, DeadlineExceeded
+from reka_cli.images.content import LARGEST
 from reka_cli.messages import Image
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
-LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _MOST_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb: 256 MB in memory
 _TAKEN = "JPEG, PNG, GIF or WebP"
