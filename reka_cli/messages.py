@@ -56,8 +56,8 @@ class Encoded:
 class Image(Encoded):
     """A checked picture as it will be sent.
 
-    `name` is for messages to the user; `label`, if there is one, is told to the model. `original` is what the user gave,
-    upright, None if that is what is sent. `notice` is what the user should know of how it was made ready.
+    `name` is for messages to the user; `label`, if there is one, is told to the model. `original` is what the user
+    gave, its size as it is seen; None if that is what is sent. `notice` is what the user should know of the change.
     """
 
     name: str
@@ -80,6 +80,12 @@ class Message:
     text: str
     images: tuple[Image, ...] = ()
     videos: tuple[Video, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The text as the model gets it, with the labels of the pictures, which no wire has a place for."""
+        labels = [f"Picture {at} is called {one.label}." for at, one in enumerate(self.images, 1) if one.label]
+        return "\n\n".join([" ".join(labels), self.text]) if labels else self.text
 
 
 @dataclass(frozen=True)
