@@ -13,7 +13,6 @@ from reka_cli.errors import BadInput
 
 BLOCK_BYTES = 1 << 16
 LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
-LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 
 
 @dataclass(frozen=True)
