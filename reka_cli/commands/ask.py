@@ -17,6 +17,7 @@ from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.messages import Options
 from reka_cli.render import NAMES, renderer
+from reka_cli.render.pictures import show as show_pictures
 from reka_cli.schema import read as read_schema
 from reka_cli.terminal import Terminal, piped_text, say
 
@@ -47,6 +48,7 @@ def ask(
     allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
     insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
     no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
+    show: Annotated[bool, Option("--show", help="The pictures in the terminal, above the answer.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
     verbose: Annotated[bool, Option("-v", "--verbose", help="Model, tokens and seconds on stderr.")] = False,
     debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
@@ -81,6 +83,8 @@ def ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
     with closing(asked) as answer:
+        if show:
+            show_pictures(loaded, terminal)
         render(answer, terminal)
         terminal.detail(_summary(answer, time.monotonic() - started))
 
