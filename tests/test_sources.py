@@ -339,6 +339,15 @@ esac
         with pytest.raises(BadInput, match=r"^there is no picture in the clipboard$"):
             list(find("clipboard"))
 
+    def test_what_the_program_says_against_it_is_told(self, tool: Callable[..., None], tmp_path: Path) -> None:
+        tool("xclip", "DISPLAY", "TARGETS")
+        (tmp_path / "bin/xclip").write_text(
+            "#!/bin/sh\nprintf 'Error: Can\\047t open display: \\033[2J:7\\n' >&2\nexit 1\n"
+        )
+
+        with pytest.raises(BadInput, match=r"^cannot read the clipboard: Error: Can't open display: :7$"):
+            list(find("clipboard"))
+
     def test_a_program_that_hangs_is_given_up_at_the_deadline(self, tool: Callable[..., None], tmp_path: Path) -> None:
         tool("xclip", "DISPLAY", "TARGETS")
         (tmp_path / "bin/xclip").write_text("#!/bin/sh\nexec sleep 60\n")

@@ -17,11 +17,13 @@ from urllib.parse import unquote, urlsplit
 
 from reka_cli.deadline import Deadline, in_time
 from reka_cli.errors import BadInput, DeadlineExceeded
+from reka_cli.escapes import one_line
 
 _WAIT_S = 10.0  # the program that something was copied in has to answer
 _PICTURE = re.compile(r"image/[a-z0-9.+-]+")
 _PREFERRED = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", "image/bmp")
 _FILES = "text/uri-list"
+_NOTHING = re.compile("not available|nothing is copied|no selection|no suitable", re.IGNORECASE)  # 0.13; 2.1 to 2.2
 _EMPTY = "there is no picture in the clipboard"
 
 
@@ -92,9 +94,10 @@ def _output(command: tuple[str, ...], within_s: float) -> bytes:
         )
     except OSError as error:
         raise BadInput(f"cannot run {command[0]}: {(error.strerror or 'failed').lower()}") from error
-    if ended.returncode != 0:
-        raise BadInput(_EMPTY)  # which is how both say that nothing was copied
-    return ended.stdout
+    if ended.returncode == 0:
+        return ended.stdout
+    said = one_line(ended.stderr.decode("utf-8", "replace"), 200)
+    raise BadInput(_EMPTY if not said or _NOTHING.search(said) else f"cannot read the clipboard: {said}")
 
 
 def _files(uris: bytes) -> list[Path]:
