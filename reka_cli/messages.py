@@ -81,12 +81,6 @@ class Message:
     images: tuple[Image, ...] = ()
     videos: tuple[Video, ...] = ()
 
-    @property
-    def told(self) -> str:
-        """The text as the model gets it, with the labels of the pictures, which no wire has a place for."""
-        labels = [f"Picture {at} is called {one.label}." for at, one in enumerate(self.images, 1) if one.label]
-        return "\n\n".join([" ".join(labels), self.text]) if labels else self.text
-
 
 @dataclass(frozen=True)
 class Options:

@@ -1,109 +1,110 @@
-"""A picture from where the user has it: read, checked by its content, refused before anything is sent."""
+"""Pictures from wherever the user has them, checked and made ready, or refused before anything is sent."""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
-from reka_cli.deadline import Deadline, in_time
-from reka_cli.errors import BadInput, DeadlineExceeded
-from reka_cli.images.content import LARGEST
+from reka_cli.deadline import Deadline
+from reka_cli.images.content import LARGEST, Found, OnDisk
+from reka_cli.images.preparation import AS_USUAL, Preparation
+from reka_cli.images.sources import Source, find, reads_stdin
 from reka_cli.messages import Image
 
-Source = str | os.PathLike[str] | bytes | BinaryIO
+__all__ = ["LARGEST", "Preparation", "Source", "converted", "load", "load_all", "looks_like_one", "reads_stdin"]
 
-_MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-_MOST_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb: 256 MB in memory
-_TAKEN = "JPEG, PNG, GIF or WebP"
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
-_PNG_END = b"IEND\xaeB`\x82"
+_MOST_AT_ONCE = 4  # a large picture takes some 100 MB while it is made ready
 
 
-def load(source: Source, name: str | None = None, deadline: Deadline | None = None) -> Image:
-    """Give the checked picture of a path, bytes or an open binary file (read, not closed).
+def load(
+    source: Source, name: str | None = None, deadline: Deadline | None = None, wanted: Preparation = AS_USUAL
+) -> Image:
+    """Give one picture made ready, the first if there are several; see load_all."""
+    from reka_cli.images.prepare import prepare
 
-    A path may be a pipe, which is waited for until `deadline`. Raises BadInput if it is missing, unreadable, empty, too
-    large, no picture, or not whole.
+    found = next(find(source, deadline))
+    return prepare(replace(found, name=name) if name else found, wanted)
+
+
+def load_all(
+    sources: Iterable[Source | Image] | Source,
+    deadline: Deadline | None = None,
+    wanted: Preparation = AS_USUAL,
+    *,
+    stdin: Callable[[], bytes] | None = None,
+    log: Callable[[str], None] | None = None,
+) -> tuple[Image, ...]:
+    """Give the pictures of all sources made ready, in order; what is an Image already stays as it is.
+
+    `stdin` is called for the source "-", `log` gets lines about the HTTP of downloads. Raises BadInput for what is
+    missing, unreadable, too large, no picture or not whole; DeadlineExceeded; and what a download raises.
     """
-    data, found_name = _read(source, deadline)
-    shown = (name or found_name).encode("utf-8", "replace").decode()  # a path may hold bytes that are no text
-    return _checked(data, shown)
+    given = [sources] if isinstance(sources, str | bytes | os.PathLike) else sources  # not the letters of a name
+    found: list[Found | Image] = []
+    for one in given:
+        found += [one] if isinstance(one, Image) else find(one, deadline, stdin=stdin, log=log)
+    ready = _prepared([one for one in found if isinstance(one, Found)], wanted, deadline)
+    return tuple(one if isinstance(one, Image) else next(ready) for one in found)
 
 
-def load_all(sources: Iterable[Source | Image], deadline: Deadline | None = None) -> tuple[Image, ...]:
-    """Give each picture, loaded unless it is already."""
-    if isinstance(sources, str | bytes | os.PathLike):
-        sources = [sources]  # one picture, not the letters of its name
-    return tuple(one if isinstance(one, Image) else load(one, deadline=deadline) for one in sources)
+def converted(image: Image, media_types: frozenset[str]) -> Image:
+    """Give a picture as one of these media types, itself if it is one."""
+    if image.media_type in media_types:
+        return image
+    from reka_cli.images.content import InMemory
+    from reka_cli.images.prepare import prepare
+
+    found = Found(InMemory(image.data), image.name, image.label)
+    made = prepare(found, Preparation(max_side=0, keep_metadata=True, media_types=media_types))
+    return replace(made, original=image.original or made.original, notice=image.notice)
 
 
 def looks_like_one(path: str) -> bool:
     """Whether `path` is a file that begins as a picture does."""
+    from reka_cli.images.formats import HEAD_BYTES, detect
+
     try:
         if not Path(path).is_file():
             return False  # nor a pipe, which would be waited for
         with Path(path).open("rb") as file:
-            head = file.read(12)
+            found = detect(file.read(HEAD_BYTES))
     except (OSError, ValueError):
         return False
-    return head.startswith(_MAGIC) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+    return found is not None and found.is_picture
 
 
-def _read(source: Source, deadline: Deadline | None) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        return source, "image"
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if deadline is None or path.is_file():
-            return _read_path(path), path.name
+def _prepared(found: Sequence[Found], wanted: Preparation, deadline: Deadline | None) -> Iterator[Image]:
+    """Make each picture ready once, however often it is given, and several at a time."""
+    from reka_cli.images.prepare import prepare
+
+    distinct: dict[Hashable, Found] = {}
+    for one in found:
+        distinct.setdefault(_identity(one), one)
+    if len(distinct) == 1:
+        made = {key: prepare(one, wanted) for key, one in distinct.items()}
+    else:
+        made = _side_by_side(distinct, lambda one: prepare(one, wanted), deadline)
+    return (replace(made[_identity(one)], name=one.name, label=one.label) for one in found)
+
+
+def _side_by_side(
+    distinct: dict[Hashable, Found], work: Callable[[Found], Image], deadline: Deadline | None
+) -> dict[Hashable, Image]:
+    """Work in a few threads, which helps because decoders let others run meanwhile; raise the first error."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(_MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
+        futures = {key: pool.submit(work, one) for key, one in distinct.items()}
         try:
-            return in_time(lambda: _read_path(path), deadline.remaining_s()), path.name
+            return {key: future.result(deadline.remaining_s() if deadline else None) for key, future in futures.items()}
         except TimeoutError as error:
-            raise DeadlineExceeded(f"nothing came from {path} within {deadline.total_s:g} s") from error
-    data = source.read(LARGEST + 1)
-    if not isinstance(data, bytes):
-        raise BadInput('the image was opened as text: open it with "rb"')
-    name = getattr(source, "name", None)
-    return data, Path(name).name if isinstance(name, str) else "image"
+            raise (deadline.error() if deadline else error) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_path(path: Path) -> bytes:
-    if str(path).startswith(("http:/", "https:/")):
-        raise BadInput("a picture cannot be given as a URL", hint="download it first: curl -o picture.jpg URL")
-    try:
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise BadInput(f"{path} is a folder, not a picture", hint=f"-i {path}/NAME") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _checked(data: bytes, name: str) -> Image:
-    if not data:
-        raise BadInput(f"{name} is empty")
-    if len(data) > LARGEST:
-        raise BadInput(f"{name} is larger than {LARGEST >> 20} MB")
-    from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
-
-    try:
-        with Pillow.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP"]) as picture:
-            kind, (width, height) = picture.format or "", picture.size
-            if width * height > _MOST_PIXELS:
-                raise BadInput(f"{name} has too many pixels")
-            picture.load()  # only decoding shows that the end is missing
-    except UnidentifiedImageError as error:
-        raise BadInput(f"{name} is no {_TAKEN} picture") from error
-    except (Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
-        raise BadInput(f"{name} has too many pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
-        raise BadInput(f"{name} is damaged or cut off") from error
-    if kind == "PNG" and _PNG_END not in data:
-        raise BadInput(f"{name} is damaged or cut off")
-    return Image(data, _MEDIA_TYPES[kind], width, height, name)
+def _identity(found: Found) -> Hashable:
+    content = found.content
+    return content.stamp if isinstance(content, OnDisk) else content.data, found.fragment

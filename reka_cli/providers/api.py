@@ -185,7 +185,7 @@ def _message(message: Message) -> dict[str, Any]:
     if not parts:
         return {"role": message.role, "content": message.text}
     # models work best when media come before the text: README of Reka's SDK, 2024
-    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.told}]}
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
 
 
 def _response_format(schema: dict[str, Any]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | N
         count = len(first.images)
         raise BadInput(f"the web session takes one picture a question, not {count}", hint="ask about one at a time")
     kinds = {"user": "human", "assistant": "model"}
-    turns = [{"type": kinds[message.role], "text": message.told} for message in messages]
+    turns = [{"type": kinds[message.role], "text": message.text} for message in messages]
     if request.schema is not None:
         turns[-1]["text"] += instruction(request.schema)
     if system.text:
