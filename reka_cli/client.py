@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reka_cli.answer import Answer
@@ -84,13 +85,19 @@ class Client:
         videos: Iterable[str | os.PathLike[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> Answer:
-        """Ask one question; images are paths, bytes, open binary files, or loaded already; videos are paths or URLs.
+        """Ask one question; images are bytes, open binary files, loaded already, or what the command takes.
 
+        That is a path, folder, glob, URL, `clipboard`, or `NAME=` and one of these; videos are paths or URLs.
         With `schema`, a JSON Schema, the text is JSON that is valid against it, or the answer is incomplete. Raises
         BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
         """
         head = (Message("system", system),) if system else ()
-        question = Message("user", prompt, load_all(images), tuple(load_video(one, deadline) for one in videos))
+        question = Message(
+            "user",
+            prompt,
+            load_all(images, deadline, log=self._log),
+            tuple(load_video(one, deadline) for one in videos),
+        )
         return self.send((*head, question), model, options, deadline, schema)
 
     def send(
@@ -111,7 +118,7 @@ class Client:
             check(schema)
         model = model or self._model
         provider = self._open(model, deadline)
-        request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
+        request = ChatRequest(tuple(map(_told_names, messages)), model or provider.default_model, options, schema)
         events = provider.events(request) if schema is None else held(provider.events, request)
         return Answer(events, provider.name, request.model, allow_partial=self._allow_partial)
 
@@ -156,6 +163,19 @@ def _check_text(message: Message) -> None:
         message.text.encode()
     except UnicodeEncodeError as error:
         raise BadInput("the question holds bytes that are not UTF-8 text") from error
+
+
+def _told_names(message: Message) -> Message:
+    """Tell the model what the user calls the pictures, in a line before the question: no wire has a place for it."""
+    said = []
+    for label, run in groupby(enumerate(message.images, 1), key=lambda one: one[1].label):
+        numbers = [number for number, _ in run]
+        which = f"Image {numbers[0]} is" if len(numbers) == 1 else f"Images {numbers[0]} to {numbers[-1]} are"
+        said += [f'{which} "{label}"'] if label else []
+    if not said:
+        return message
+    told = ", ".join([said[0], *(one[0].lower() + one[1:] for one in said[1:])]) + "."
+    return replace(message, text="\n\n".join(part for part in (told, message.text) if part))
 
 
 def _check_options(options: Options) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast, overload
@@ -128,8 +127,8 @@ class Completions:
         """Ask with messages as the OpenAI library takes them.
 
         `messages` are dicts of `role` ("system", "user", "assistant") and `content`, a text or a list of parts
-        `{"type": "text", "text"}` and `{"type": "image_url", "image_url": {"url"}}` with a data URL. `image` and
-        `images` (a path, bytes, an open binary file) go with the last of them. With `stream`, chunks whose
+        `{"type": "text", "text"}` and `{"type": "image_url", "image_url": {"url"}}`, an http(s) or a data URL. `image`
+        and `images` (whatever `Client.ask` takes) go with the last of them. With `stream`, chunks whose
         `choices[0].delta.content` is the new text; else one completion. Raises RekaError, as Answer does.
         """
         turns = [_message(one) for one in messages]
@@ -180,17 +179,13 @@ def _message(one: Mapping[str, Any]) -> Message:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case {"type": "image_url", "image_url": {"url": str(url)}}:
-                pictures += load_all([_data_of(url)])
+                pictures += load_all([_url(url)])
             case _:
                 raise UsageError("a message's content must be a text, or a list of text and image_url parts")
     return Message(cast("Role", role), "\n".join(texts), tuple(pictures))
 
 
-def _data_of(url: str) -> bytes:
-    head, comma, payload = url.partition(",")
-    if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise BadInput("an image_url must be a data URL in base64")
-    try:
-        return base64.b64decode(payload, validate=True)
-    except ValueError as error:
-        raise BadInput("the data URL of an image is not base64") from error
+def _url(text: str) -> str:
+    if not text.lower().startswith(("data:", "http://", "https://")):  # nor a path, which is no URL
+        raise BadInput("an image_url must be an http(s) URL or a data URL")
+    return text

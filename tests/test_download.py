@@ -127,6 +127,11 @@ class TestWhatComes:
         shown = message.replace(f"{site.url}/x?…", "URL").replace(site.url.removeprefix("http://"), "HOST")
         assert (kind, shown, hint) == error
 
+    def test_a_body_made_of_comments_is_looked_through_quickly(self, site: Site) -> None:
+        site.pages["/x"] = lambda handler: handler.answer(200, b"<!---->" * 1000)
+
+        assert list(find(f"{site.url}/x")) == [Found(InMemory(b"<!---->" * 1000), "x")]
+
     def test_a_busy_server_says_how_long(self, site: Site) -> None:
         site.pages["/x"] = lambda handler: handler.answer(429, Retry_After=7)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import CAT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, RekaError, UsageError
@@ -374,6 +376,27 @@ esac
             list(find("clipboard"))
 
         assert (caught.value.message, caught.value.hint) == told
+
+
+PIECES = [
+    "cat.png", "photos", "data:", "base64,", "file://", "//ftp:", "*", "/", "?", "[", "]", "#", "#page=1", "x=", "=", "-",
+    "~", "clipboard", "\0", "\x1b[2J", "\n", "@", ":", "%", "%41", "é", "\udcff", "..", "&",
+]  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=7))
+def test_whatever_is_typed_is_a_picture_or_an_error_that_can_be_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[str]
+) -> None:
+    for variable in ("WAYLAND_DISPLAY", "DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    try:
+        shown = [found.name for found in find("".join(pieces), stdin=lambda: PIXEL)]
+    except RekaError as error:
+        shown = [error.message]
+
+    assert [one for one in shown if not one or not one.isprintable() or len(one) > 400] == []
 
 
 def test_the_example_picture_is_found() -> None:

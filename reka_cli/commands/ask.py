@@ -19,15 +19,17 @@ from reka_cli.messages import Options
 from reka_cli.render import NAMES, renderer
 from reka_cli.render.pictures import show as show_pictures
 from reka_cli.schema import read as read_schema
-from reka_cli.terminal import Terminal, piped_text, say
+from reka_cli.terminal import PIPED_PICTURE, Terminal, piped_picture, piped_text, say
 
+_IMAGE_HELP = "A picture: a file, folder, glob, URL, - for standard input, clipboard, or NAME= and one; repeatable."
+_FORBIDDEN = "- reads standard input, which --no-stdin forbids"
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
 
 
 def ask(
     prompt: Annotated[str | None, Argument(help="The question; - is standard input.")] = None,
-    files: Annotated[list[str] | None, Argument(help="Pictures.", metavar="[FILE]...")] = None,
-    image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help="A picture; repeatable.")] = None,
+    files: Annotated[list[str] | None, Argument(help="Pictures, as for -i.", metavar="[FILE]...")] = None,
+    image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help=_IMAGE_HELP)] = None,
     model: Annotated[str | None, Option("-m", "--model", help="The model to ask.")] = None,
     system: Annotated[str | None, Option("-s", "--system", help="What the model is told before the question.")] = None,
     provider: Annotated[
@@ -76,7 +78,13 @@ def ask(
     wanted = None if schema is None else read_schema(schema, deadline)
     sources = [*(image or []), *(files or [])]
     _refuse_picture_as_prompt(prompt)
-    loaded = pictures.load_all(sources, deadline)
+    _check_dashes(prompt, sources, may_read=not no_stdin)
+    loaded = pictures.load_all(
+        sources,
+        deadline,
+        stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
+        log=say if debug else None,
+    )
     question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
     options = Options(max_tokens, temperature, seed, mmproj, context)
     asked = client.ask(
@@ -97,13 +105,24 @@ def _refuse_picture_as_prompt(prompt: str | None) -> None:
         )
 
 
+def _check_dashes(prompt: str | None, sources: list[str], *, may_read: bool) -> None:
+    """Standard input is one picture or the question, once."""
+    dashes = [source for source in sources if pictures.reads_stdin(source)]
+    if dashes and not may_read:
+        raise UsageError(_FORBIDDEN)
+    if len(dashes) > 1:
+        raise UsageError("standard input is one picture: - can be given once", hint=PIPED_PICTURE)
+    if dashes and prompt in (None, "-"):
+        raise UsageError("standard input is the picture: the question must be an argument", hint=PIPED_PICTURE)
+
+
 def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_until: Deadline | None) -> str:
     """Put the question together; standard input is part of it only if it is needed.
 
     With a prompt and a picture it is not touched, so that a `while read` loop keeps its lines.
     """
     if prompt == "-" and stdin_until is None:
-        raise UsageError("- reads standard input, which --no-stdin forbids")
+        raise UsageError(_FORBIDDEN)
     needed = prompt in (None, "-") or not has_pictures
     piped = piped_text(terminal, stdin_until) if needed and stdin_until else ""
     own = prompt if prompt and prompt != "-" else ""

@@ -19,7 +19,7 @@ def decoded(url: str) -> bytes:
     head, comma, payload = url.partition(",")
     if not comma:
         raise BadInput("a data URL has no comma: data:image/png;base64,...")
-    data = unquote_to_bytes(payload)
+    data = unquote_to_bytes(payload.encode("utf-8", "surrogateescape"))
     if not head.lower().rstrip().endswith(";base64"):
         return data
     data = _BLANKS.sub(b"", data).rstrip(b"=")

@@ -27,7 +27,7 @@ _FRAGMENT = re.compile(r"[a-z]+=[^#&]+(?:&[a-z]+=[^#&]+)*")  # media fragments, 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _DOWNLOAD_S = 30.0
 _LONGEST_PATH = 300  # characters of it in a message
-_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?>.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def _named(text: str, means: _Means) -> Iterable[Found]:
     rest, fragment = _split(text)
     if fragment is not None:
         return _parts(_named(rest, means), fragment)
-    if text.startswith("~") and (home := os.path.expanduser(text)) != text:  # noqa: PTH111 - a Path raises for ~nobody
-        return _named(home, means)  # no shell did it in --image=~/x and NAME=~/x
+    if (home := _with_home(text)) != text:
+        return _named(home, means)
     if any(wildcard in text for wildcard in "*?["):
         return _matching(text, means)
     return _at(Path(text), means)
@@ -110,6 +110,11 @@ def _named(text: str, means: _Means) -> Iterable[Found]:
 
 def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - a Path raises for one that is too long or may not be looked at
+
+
+def _with_home(path: str) -> str:
+    """Expand a tilde, which no shell does in --image=~/x and NAME=~/x."""
+    return os.path.expanduser(path) if "\0" not in path else path  # noqa: PTH111 - a Path raises for ~nobody
 
 
 def _split(text: str) -> tuple[str, str | None]:
@@ -214,7 +219,10 @@ def _at_url(text: str, scheme: str, means: _Means) -> list[Found] | None:
 
 
 def _path_of(url: str) -> Path:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadInput("this is no file: URL", hint="file:///PATH") from error
     if parts.netloc not in ("", "localhost"):
         raise BadInput("a file: URL can only name a file of this machine", hint="file:///PATH")
     return Path(unquote(parts.path, errors="surrogateescape"))

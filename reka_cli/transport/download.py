@@ -195,9 +195,9 @@ def _address(url: str, *, without_credentials: bool = False) -> _Address:
         port = parts.port or _DEFAULT_PORTS[scheme]
     except (ValueError, KeyError) as error:
         raise BadInput("this is no http(s) URL") from error
-    if not hostname:
-        raise BadInput("there is no host in the URL")
     authority = parts.netloc.rpartition("@")[2]
+    if not hostname or not authority.isprintable() or set(authority) & set(" \\"):
+        raise BadInput("there is no host in the URL")
     query = f"?{parts.query}" if parts.query else ""
     seen = one_line(f"{scheme}://{authority}{unquote(parts.path)}{'?…' if query else ''}", 200)
     address = _Address(scheme, authority, (parts.path or "/") + query, seen, (scheme, hostname, port))
