@@ -89,7 +89,8 @@ class Client:
 
         That is a path, folder, glob, URL, `clipboard`, or `NAME=` and one of these; videos are paths or URLs.
         With `schema`, a JSON Schema, the text is JSON that is valid against it, or the answer is incomplete. Raises
-        BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
+        BadInput for an image that is none, what fetching one raises, UsageError, and NotLoggedIn; the answer raises the
+        rest.
         """
         head = (Message("system", system),) if system else ()
         question = Message(
