@@ -72,6 +72,20 @@ class TestStandardInput:
         told = "error: standard input did not end within 0.5 s\nhint: --timeout SECONDS allows more time\n"
         assert result == Result(8, "", told)
 
+    @pytest.mark.slow
+    def test_a_pipe_that_is_silent_for_two_seconds_is_told(self, run: Run) -> None:
+        read_end, write_end = os.pipe()
+        result = run("ask", "-i", "-", QUESTION, "--timeout", "2.5", env=SANDBOX, stdin=read_end)
+        os.close(write_end)
+        os.close(read_end)
+
+        assert result == Result(
+            8,
+            "",
+            "notice: waiting for standard input, which is to be a picture\n"
+            "error: standard input did not end within 2.5 s\nhint: --timeout SECONDS allows more time\n",
+        )
+
     def test_bytes_without_end_are_cut_off(self, run: Run) -> None:
         with Path("/dev/zero").open("rb") as endless:
             result = run("ask", "-i", "-", QUESTION, env=SANDBOX, stdin=endless.fileno())
