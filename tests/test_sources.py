@@ -8,11 +8,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import CAT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, RekaError, UsageError
@@ -397,6 +399,22 @@ def test_whatever_is_typed_is_a_picture_or_an_error_that_can_be_shown(
         shown = [error.message]
 
     assert [one for one in shown if not one or not one.isprintable() or len(one) > 400] == []
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_where_pillow_reads_the_clipboard_it_is_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    held: list[object] = [None, ["cat.png"], Pillow.new("RGB", (3, 2))]
+    monkeypatch.setattr("reka_cli.images.clipboard.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("PIL.ImageGrab.grabclipboard", held.pop)
+
+    (picture,) = find("clipboard")
+    with Pillow.open(picture.content.open()) as opened:
+        assert (picture.name, opened.format, opened.size) == ("clipboard", "PNG", (3, 2))
+    assert list(find("clipboard")) == [on_disk("cat.png")]
+    with pytest.raises(BadInput, match=r"^there is no picture in the clipboard$"):
+        list(find("clipboard"))
 
 
 def test_the_example_picture_is_found() -> None:
