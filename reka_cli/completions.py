@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, cast, overload
 
 from reka_cli.answer import Answer
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import Source, load_all
+from reka_cli.images import Source
 from reka_cli.messages import Done, Image, Message, Options, ReasoningDelta, Role, TextDelta
 
 _ROLES = ("system", "user", "assistant")
@@ -71,18 +71,26 @@ class Send(Protocol):
     def __call__(self, messages: Sequence[Message], model: str | None, options: Options) -> Answer: ...
 
 
+class Load(Protocol):
+    """What `Client.load` does: make pictures ready."""
+
+    def __call__(self, images: Iterable[Source | Image]) -> tuple[Image, ...]: ...
+
+
 @dataclass(frozen=True)
 class Chat:
     send: Send = field(repr=False)
+    load: Load = field(repr=False)
 
     @property
     def completions(self) -> Completions:
-        return Completions(self.send)
+        return Completions(self.send, self.load)
 
 
 @dataclass(frozen=True)
 class Completions:
     send: Send = field(repr=False)
+    load: Load = field(repr=False)
 
     @overload
     def create(
@@ -131,8 +139,8 @@ class Completions:
         and `images` (whatever `Client.ask` takes) go with the last of them. With `stream`, chunks whose
         `choices[0].delta.content` is the new text; else one completion. Raises RekaError, as Answer does.
         """
-        turns = [_message(one) for one in messages]
-        pictures = load_all([*([] if image is None else [image]), *images])
+        turns = [_message(one, self.load) for one in messages]
+        pictures = self.load([*([] if image is None else [image]), *images])
         if pictures and turns:
             last = turns[-1]
             turns[-1] = Message(last.role, last.text, last.images + pictures)
@@ -164,7 +172,7 @@ def _completion(answer: Answer) -> ChatCompletion:
     return ChatCompletion(answer.model, [Choice(message, answer.finish_reason)], usage)
 
 
-def _message(one: Mapping[str, Any]) -> Message:
+def _message(one: Mapping[str, Any], load: Load) -> Message:
     if not isinstance(one, Mapping):
         raise UsageError("a message must be a dict with role and content")
     role, content = one.get("role"), one.get("content")
@@ -179,7 +187,7 @@ def _message(one: Mapping[str, Any]) -> Message:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case {"type": "image_url", "image_url": {"url": str(url)}}:
-                pictures += load_all([_url(url)])
+                pictures += load([_url(url)])
             case _:
                 raise UsageError("a message's content must be a text, or a list of text and image_url parts")
     return Message(cast("Role", role), "\n".join(texts), tuple(pictures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated
 
@@ -15,13 +16,15 @@ from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
-from reka_cli.messages import Options
+from reka_cli.messages import Image, Options
 from reka_cli.render import NAMES, renderer
 from reka_cli.render.pictures import show as show_pictures
 from reka_cli.schema import read as read_schema
 from reka_cli.terminal import PIPED_PICTURE, Terminal, piped_picture, piped_text, say
 
 _IMAGE_HELP = "A picture: a file, folder, glob, URL, - for standard input, clipboard, or NAME= and one; repeatable."
+_MAX_SIDE = pictures.AS_USUAL.max_side
+_MAX_SIDE_HELP = "Make larger pictures smaller; 0 sends them as large as they are."
 _FORBIDDEN = "- reads standard input, which --no-stdin forbids"
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
 
@@ -50,9 +53,11 @@ def ask(
     allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
     insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
     no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
+    max_side: Annotated[int, Option("--max-side", metavar="PX", help=_MAX_SIDE_HELP, min=0)] = _MAX_SIDE,
+    keep_metadata: Annotated[bool, Option("--keep-metadata", help="Send what pictures say of place and time.")] = False,
     show: Annotated[bool, Option("--show", help="The pictures in the terminal, above the answer.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
-    verbose: Annotated[bool, Option("-v", "--verbose", help="Model, tokens and seconds on stderr.")] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Sizes, model, tokens, seconds on stderr.")] = False,
     debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
 ) -> None:
     """Ask one question, about pictures or without, and print the answer as it comes.
@@ -66,6 +71,7 @@ def ask(
     terminal = Terminal(quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show")
     deadline = Deadline.after(timeout)
     render = renderer(format_)
+    preparation = pictures.Preparation(max_side, keep_metadata)
     client = Client(
         provider,
         model=model,
@@ -74,6 +80,7 @@ def ask(
         allow_partial=allow_partial,
         config=Config.read(insecure_http=insecure_http),
         log=say if debug else None,
+        pictures=preparation,
     )
     wanted = None if schema is None else read_schema(schema, deadline)
     sources = [*(image or []), *(files or [])]
@@ -82,6 +89,7 @@ def ask(
     loaded = pictures.load_all(
         sources,
         deadline,
+        preparation,
         stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
         log=say if debug else None,
     )
@@ -94,6 +102,8 @@ def ask(
         if show:
             show_pictures(loaded, terminal)
         render(answer, terminal)
+        if loaded:
+            terminal.detail(_sent(loaded))
         terminal.detail(_summary(answer, time.monotonic() - started))
 
 
@@ -130,6 +140,20 @@ def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_
     if not question:
         raise UsageError("there is no question", hint=_EXAMPLE)
     return question
+
+
+def _sent(images: Sequence[Image]) -> str:
+    given, sent = (sum(sizes) for sizes in zip(*(_sizes(image) for image in images), strict=True))
+    count = "1 image" if len(images) == 1 else f"{len(images)} images"
+    return f"sent {count}, {_megabytes(given)}" + (f" → {_megabytes(sent)}" if given != sent else "")
+
+
+def _sizes(image: Image) -> tuple[int, int]:
+    return (image.original or image).size_bytes, image.size_bytes
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _summary(answer: Answer, total_s: float) -> str:

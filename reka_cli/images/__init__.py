@@ -13,7 +13,17 @@ from reka_cli.images.preparation import AS_USUAL, Preparation
 from reka_cli.images.sources import Source, find, reads_stdin
 from reka_cli.messages import Image
 
-__all__ = ["LARGEST", "Preparation", "Source", "converted", "load", "load_all", "looks_like_one", "reads_stdin"]
+__all__ = [
+    "AS_USUAL",
+    "LARGEST",
+    "Preparation",
+    "Source",
+    "converted",
+    "load",
+    "load_all",
+    "looks_like_one",
+    "reads_stdin",
+]
 
 _MOST_AT_ONCE = 4  # a large picture takes some 100 MB while it is made ready
 
