@@ -196,7 +196,17 @@ def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callab
     code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
     imported = modules_after(code)
 
-    heavy = {"rich", "rich.console", "pydantic", "PIL.Image", "browser_cookie3", "sqlite3", "keyring", "click"}
+    heavy = {
+        "rich",
+        "rich.console",
+        "pydantic",
+        "PIL.Image",
+        "browser_cookie3",
+        "sqlite3",
+        "keyring",
+        "click",
+        "reka_cli.images.prepare",
+    }
     assert imported & heavy == set()
     assert "requests" in imported
 

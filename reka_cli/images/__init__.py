@@ -55,7 +55,8 @@ def load_all(
     found: list[Found | Image] = []
     for one in given:
         found += [one] if isinstance(one, Image) else find(one, deadline, stdin=stdin, log=log)
-    ready = _prepared([one for one in found if isinstance(one, Found)], wanted, deadline)
+    raw = [one for one in found if isinstance(one, Found)]
+    ready = _prepared(raw, wanted, deadline) if raw else iter(())
     return tuple(one if isinstance(one, Image) else next(ready) for one in found)
 
 
