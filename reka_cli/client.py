@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reka_cli.answer import Answer
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import Source, load_all
-from reka_cli.messages import ChatRequest, Image, Message, Notice, Options
+from reka_cli.images import AS_USUAL, Preparation, Source, load_all
+from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
 from reka_cli.pace import SharedPace
 from reka_cli.schema import check, held
 from reka_cli.videos import load as load_video
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from reka_cli.providers import Provider
 
 T = TypeVar("T")
+
+Progress = Callable[[str, int, int], None]
 
 _SERVICE_DECIDES = Options()
 
@@ -41,9 +45,10 @@ class Client:
     """Ask a model; nothing is opened before an answer is iterated, and nothing is left open after it.
 
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
-    environment and the configuration say. `config` is what `Config.read()` gives unless given.
-    Without `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about
-    the HTTP, secrets redacted.
+    environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
+    `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
+    redacted. `pictures` says how they are made ready; `progress` is told the name of a picture, how many of its bytes
+    were sent, and how many it has.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class Client:
         waits_for_limits: bool = True,
         config: Config | None = None,
         log: Callable[[str], None] | None = None,
+        pictures: Preparation = AS_USUAL,
+        progress: Progress | None = None,
     ) -> None:
         self._config = config or Config.read()
         self._provider = provider or self._config.provider
@@ -68,13 +75,19 @@ class Client:
         self._allow_partial = allow_partial
         self._waits_for_limits = waits_for_limits
         self._log = log
+        self._pictures = pictures
+        self._progress = progress
 
     @property
     def chat(self) -> Chat:
         """The same client in the shape of the OpenAI library: `client.chat.completions.create(...)`."""
         from reka_cli.completions import Chat
 
-        return Chat(self.send)
+        return Chat(self.send, self.load)
+
+    def load(self, images: Iterable[Source | Image], deadline: Deadline | None = None) -> tuple[Image, ...]:
+        """Make pictures ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
+        return load_all(images, deadline, self._pictures, log=self._log)
 
     def ask(
         self,
@@ -88,13 +101,20 @@ class Client:
         videos: Iterable[str | os.PathLike[str]] = (),
         schema: dict[str, Any] | None = None,
     ) -> Answer:
-        """Ask one question; images are paths, bytes, open binary files, or loaded already; videos are paths or URLs.
+        """Ask one question; images are bytes, open binary files, loaded already, or what the command takes.
 
+        That is a path, folder, glob, URL, `clipboard`, or `NAME=` and one of these; videos are paths or URLs.
         With `schema`, a JSON Schema, the text is JSON that is valid against it, or the answer is incomplete. Raises
-        BadInput for an image that is none, UsageError, and NotLoggedIn; the answer raises the rest.
+        BadInput for an image that is none, what fetching one raises, UsageError, and NotLoggedIn; the answer raises the
+        rest.
         """
         head = (Message("system", system),) if system else ()
-        question = Message("user", prompt, load_all(images), tuple(load_video(one, deadline) for one in videos))
+        question = Message(
+            "user",
+            prompt,
+            self.load(images, deadline),
+            tuple(load_video(one, deadline) for one in videos),
+        )
         return self.send((*head, question), model, options, deadline, schema)
 
     def send(
@@ -115,9 +135,11 @@ class Client:
             check(schema)
         model = model or self._model
         provider = self._open(model, deadline)
-        request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
+        told = tuple(_told_names(_watched(message, self._progress)) for message in messages)
+        request = ChatRequest(told, model or provider.default_model, options, schema)
         events = provider.events(request) if schema is None else held(provider.events, request)
         images = [image for message in messages for image in message.images]
+        events = _with_notices(events, [image.notice for image in messages[-1].images if image.notice])
         return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)
 
     def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
@@ -165,6 +187,53 @@ def _check_text(message: Message) -> None:
         message.text.encode()
     except UnicodeEncodeError as error:
         raise BadInput("the question holds bytes that are not UTF-8 text") from error
+
+
+def _told_names(message: Message) -> Message:
+    """Tell the model what the user calls the pictures, in a line before the question: no wire has a place for it."""
+    said = []
+    for label, run in groupby(enumerate(message.images, 1), key=lambda one: one[1].label):
+        numbers = [number for number, _ in run]
+        which = f"Image {numbers[0]} is" if len(numbers) == 1 else f"Images {numbers[0]} to {numbers[-1]} are"
+        said += [f'{which} "{label}"'] if label else []
+    if not said:
+        return message
+    told = ", ".join([said[0], *(one[0].lower() + one[1:] for one in said[1:])]) + "."
+    return replace(message, text="\n\n".join(part for part in (told, message.text) if part))
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """The bytes of a picture, of which is told how many were taken."""
+
+    image: Image
+    progress: Progress
+
+    @property
+    def size_bytes(self) -> int:
+        return self.image.size_bytes
+
+    def blocks(self) -> Iterator[bytes]:
+        taken = 0
+        for block in self.image.blocks():
+            yield block
+            taken += len(block)
+            self.progress(self.image.name, taken, self.size_bytes)
+
+
+def _watched(message: Message, progress: Progress | None) -> Message:
+    if progress is None:
+        return message
+    return replace(message, images=tuple(replace(one, content=_Watched(one, progress)) for one in message.images))
+
+
+def _with_notices(events: Events, notices: Sequence[str]) -> Events:
+    """Say how pictures were changed as soon as the question is on its way."""
+    with closing(events):
+        for event in events:
+            yield event
+            if isinstance(event, Start):
+                yield from map(Notice, notices)
 
 
 def _check_options(options: Options) -> None:

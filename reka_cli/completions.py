@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast, overload
 
 from reka_cli.answer import Answer
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import Source, load_all
+from reka_cli.images import Source
 from reka_cli.messages import Done, Image, Message, Options, ReasoningDelta, Role, TextDelta
 
 _ROLES = ("system", "user", "assistant")
@@ -72,18 +71,26 @@ class Send(Protocol):
     def __call__(self, messages: Sequence[Message], model: str | None, options: Options) -> Answer: ...
 
 
+class Load(Protocol):
+    """What `Client.load` does: make pictures ready."""
+
+    def __call__(self, images: Iterable[Source | Image]) -> tuple[Image, ...]: ...
+
+
 @dataclass(frozen=True)
 class Chat:
     send: Send = field(repr=False)
+    load: Load = field(repr=False)
 
     @property
     def completions(self) -> Completions:
-        return Completions(self.send)
+        return Completions(self.send, self.load)
 
 
 @dataclass(frozen=True)
 class Completions:
     send: Send = field(repr=False)
+    load: Load = field(repr=False)
 
     @overload
     def create(
@@ -128,12 +135,12 @@ class Completions:
         """Ask with messages as the OpenAI library takes them.
 
         `messages` are dicts of `role` ("system", "user", "assistant") and `content`, a text or a list of parts
-        `{"type": "text", "text"}` and `{"type": "image_url", "image_url": {"url"}}` with a data URL. `image` and
-        `images` (a path, bytes, an open binary file) go with the last of them. With `stream`, chunks whose
+        `{"type": "text", "text"}` and `{"type": "image_url", "image_url": {"url"}}`, an http(s) or a data URL. `image`
+        and `images` (whatever `Client.ask` takes) go with the last of them. With `stream`, chunks whose
         `choices[0].delta.content` is the new text; else one completion. Raises RekaError, as Answer does.
         """
-        turns = [_message(one) for one in messages]
-        pictures = load_all([*([] if image is None else [image]), *images])
+        turns = [_message(one, self.load) for one in messages]
+        pictures = self.load([*([] if image is None else [image]), *images])
         if pictures and turns:
             last = turns[-1]
             turns[-1] = Message(last.role, last.text, last.images + pictures)
@@ -165,7 +172,7 @@ def _completion(answer: Answer) -> ChatCompletion:
     return ChatCompletion(answer.model, [Choice(message, answer.finish_reason)], usage)
 
 
-def _message(one: Mapping[str, Any]) -> Message:
+def _message(one: Mapping[str, Any], load: Load) -> Message:
     if not isinstance(one, Mapping):
         raise UsageError("a message must be a dict with role and content")
     role, content = one.get("role"), one.get("content")
@@ -180,17 +187,13 @@ def _message(one: Mapping[str, Any]) -> Message:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case {"type": "image_url", "image_url": {"url": str(url)}}:
-                pictures += load_all([_data_of(url)])
+                pictures += load([_url(url)])
             case _:
                 raise UsageError("a message's content must be a text, or a list of text and image_url parts")
     return Message(cast("Role", role), "\n".join(texts), tuple(pictures))
 
 
-def _data_of(url: str) -> bytes:
-    head, comma, payload = url.partition(",")
-    if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise BadInput("an image_url must be a data URL in base64")
-    try:
-        return base64.b64decode(payload, validate=True)
-    except ValueError as error:
-        raise BadInput("the data URL of an image is not base64") from error
+def _url(text: str) -> str:
+    if not text.lower().startswith(("data:", "http://", "https://")):  # nor a path, which is no URL
+        raise BadInput("an image_url must be an http(s) URL or a data URL")
+    return text

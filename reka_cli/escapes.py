@@ -35,6 +35,15 @@ def json_line(value: Any) -> str:
     return _NOT_ESCAPED_BY_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
+def one_line(text: str, longest: int = 80) -> str:
+    """Give a foreign name as one short line: nothing invisible in it, and its middle left out if it is long."""
+    shown = "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in clean(text)).strip()
+    if len(shown) <= longest:
+        return shown
+    head = longest // 2
+    return f"{shown[:head]}…{shown[head + 1 - longest :]}"
+
+
 class Cleaner:
     """The same for a text that comes in pieces: holds back a sequence until its end is seen."""
 

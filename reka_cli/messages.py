@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
 
 
-@dataclass(frozen=True)
-class Image:
-    """A checked picture: encoded bytes as they will be sent, and what they are (`width` and `height` in pixels)."""
+class Blocks(Protocol):
+    """Bytes that need not be in memory."""
 
-    data: bytes = field(repr=False)
+    @property
+    def size_bytes(self) -> int: ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """Give them in order, from the start each time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as a file holds it: its bytes and what they are (`width` and `height` in pixels)."""
+
+    content: bytes | Blocks = field(repr=False)
     media_type: str
     width: int
     height: int
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size_bytes
+
+    @property
+    def data(self) -> bytes:
+        """All of it at once."""
+        return self.content if isinstance(self.content, bytes) else b"".join(self.content.blocks())
+
+    @cached_property
+    def sha256(self) -> str:
+        from hashlib import sha256
+
+        digest = sha256()
+        for block in self.blocks():
+            digest.update(block)
+        return digest.hexdigest()
+
+    def blocks(self) -> Iterator[bytes]:
+        return iter((self.content,)) if isinstance(self.content, bytes) else self.content.blocks()
+
+
+@dataclass(frozen=True)
+class Image(Encoded):
+    """A checked picture as it will be sent.
+
+    `name` is for messages to the user; `label`, if there is one, is told to the model. `original` is what the user
+    gave, its size as it is seen; None if that is what is sent. `notice` is what the user should know of the change.
+    """
+
     name: str
+    label: str | None = None
+    original: Encoded | None = None
+    notice: str | None = None
 
 
 @dataclass(frozen=True)

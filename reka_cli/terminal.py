@@ -17,9 +17,12 @@ from reka_cli.errors import BadInput, IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.spinner import Spinner, spinner
 
+PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
+
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _SILENT_S = 2.0  # how long standard input may say nothing before that is said
 _LARGEST_STDIN = 10 << 20  # bytes of a question
+_NOT_READ = "-n does not read it"
 
 
 class OutputClosed(BaseException):
@@ -67,6 +70,11 @@ class Terminal:
         """Say what is being waited for now, such as "uploading cat.jpeg 45 %"."""
         if self._spinner:
             self._spinner.show(" ".join(clean(what).split()))
+
+    def uploading(self, name: str, sent_bytes: int, total_bytes: int) -> None:
+        """Say how much of a picture is on its way."""
+        part = 100 * sent_bytes // max(total_bytes, 1)
+        self.doing(f"uploading {name} {part} %" if part < 100 else "waiting")
 
     def write(self, text: str) -> None:
         """Write a part of the answer at once; raise IncompleteAnswer if it cannot be written."""
@@ -194,29 +202,52 @@ def piped_text(terminal: Terminal, deadline: Deadline) -> str:
     """
     if not _is_piped(sys.stdin):
         return ""
+    waiting = f"waiting for standard input, which is part of the question ({_NOT_READ})"
+    data = _piped(terminal, deadline, _LARGEST_STDIN, waiting, _NOT_READ)
+    if len(data) > _LARGEST_STDIN:
+        raise BadInput(f"standard input is longer than {_LARGEST_STDIN >> 20} MB")
+    return _text(data)
+
+
+def piped_picture(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
+    """Read standard input to its end, or one byte more than `largest`.
+
+    Raises UsageError if it is a terminal, BadInput if there is nothing, DeadlineExceeded if the end does not come.
+    """
+    if not _is_piped(sys.stdin):
+        what = "closed" if sys.stdin is None else "a terminal"
+        raise UsageError(f"- is standard input, which is {what}", hint=PIPED_PICTURE)
+    waiting = "waiting for standard input, which is to be a picture"
+    data = _piped(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
+    if not data:
+        raise BadInput("there is no picture on standard input", hint=PIPED_PICTURE)
+    return data
+
+
+def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
+    """Read standard input to its end, or more than `largest` bytes; `waiting` is said if nothing comes."""
     blocks: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
     threading.Thread(target=_read_blocks, args=(blocks,), daemon=True).start()
     read = bytearray()
     waiting_s = min(_SILENT_S, deadline.remaining_s())
-    while True:
+    while len(read) <= largest:
         try:
             block = blocks.get(timeout=waiting_s)
         except queue.Empty:
             if deadline.passed:
                 error = deadline.error()
                 error.message = f"standard input did not end within {deadline.total_s:g} s"
-                error.hint = "-n does not read it"
+                error.hint = hint
                 raise error from None
-            terminal.notice("waiting for standard input, which is part of the question (-n does not read it)")
+            terminal.notice(waiting)
         else:
             if isinstance(block, OSError):
                 raise BadInput(f"cannot read standard input: {(block.strerror or 'failed').lower()}") from block
             if not block:
-                return _text(bytes(read))
+                break
             read += block
-            if len(read) > _LARGEST_STDIN:
-                raise BadInput(f"standard input is longer than {_LARGEST_STDIN >> 20} MB")
         waiting_s = max(0.0, deadline.ends_at - time.monotonic())
+    return bytes(read[: largest + 1])
 
 
 def _is_piped(stdin: TextIO | None) -> bool:
@@ -239,4 +270,4 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise BadInput("standard input is not UTF-8 text", hint="a picture goes in as a file: -i FILE") from error
+        raise BadInput("standard input is not UTF-8 text", hint=PIPED_PICTURE) from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sites import Site, served
 
 from reka_cli.sandbox.server import Received, Server
 
@@ -125,6 +126,12 @@ def serve_stream() -> Iterator[Callable[..., str]]:
             return f"http://127.0.0.1:{server.server_address[1]}"
 
         yield serve
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with served() as site:
+        yield site
 
 
 @pytest.fixture

@@ -324,6 +324,7 @@ class TestEvents:
         result = run("ask", "hello", str(CAT), "-v", env=api_env)
 
         assert re.fullmatch(
+            r"sent 1 image, 31\.0 kB\n"
             r"api, sandbox, (\d+) tokens in, (\d+) out, 0\.0000\d\d USD, first word after [\d.]+ s, [\d.]+ s, \d+ tokens/s\n",
             result.stderr,
         )

@@ -150,7 +150,9 @@ class TestStandardInput:
         result = run("ask", "hello", env=SANDBOX, stdin=CAT.read_bytes())
 
         assert result == Result(
-            5, "", "error: standard input is not UTF-8 text\nhint: a picture goes in as a file: -i FILE\n"
+            5,
+            "",
+            'error: standard input is not UTF-8 text\nhint: reka-cli ask -i - "What can you see?" < picture.jpg\n',
         )
 
 

@@ -159,7 +159,7 @@ def test_wrong_usage_exits_2(run: Run, arguments: list[str], stderr: str) -> Non
     [
         ("missing.jpg", None, "PATH: no such file"),
         ("empty.jpg", b"", "empty.jpg is empty"),
-        ("text.jpg", b"this is a text\n" * 20, "text.jpg is no JPEG, PNG, GIF or WebP picture"),
+        ("text.jpg", b"this is a text\n" * 20, "text.jpg is no picture, or of a format that is not known"),
         ("cut.jpeg", CAT.read_bytes()[:20_000], "cut.jpeg is damaged or cut off"),
         ("header.jpeg", CAT.read_bytes()[:300], "header.jpeg is damaged or cut off"),
     ],
@@ -177,28 +177,13 @@ def test_bad_input_exits_5_before_any_request(
     assert service.received == []
 
 
-def test_a_folder_as_picture_exits_5_before_any_request(run: Run, service: Service, web_env: dict[str, str]) -> None:
-    result = run("ask", "-i", "docs", "hello", env=web_env)
-
-    assert result == Result(5, "", "error: docs is a folder, not a picture\nhint: -i docs/NAME\n")
-    assert service.received == []
-
-
-def test_a_url_as_picture_exits_5(run: Run) -> None:
-    result = run("ask", "-i", "https://example.org/cat.jpg", "hello", "--provider", "sandbox")
-
-    assert result == Result(
-        5, "", "error: a picture cannot be given as a URL\nhint: download it first: curl -o picture.jpg URL\n"
-    )
-
-
 def test_a_picture_that_cannot_be_read_exits_5(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "itself.jpg"
     path.symlink_to(path)  # permissions would not stop the superuser
 
     result = run("ask", "-i", str(path), "hello", "--provider", "sandbox")
 
-    assert result == Result(5, "", f"error: cannot read {path}: Too many levels of symbolic links\n")
+    assert result == Result(5, "", f"error: cannot read {path}: too many levels of symbolic links\n")
 
 
 def test_a_question_that_is_no_text_exits_5(run: Run) -> None:
@@ -302,4 +287,4 @@ def test_a_bug_of_ours_exits_70_without_a_traceback(run: Run, tmp_path: Path) ->
 def test_control_characters_in_an_error_of_the_service_are_not_shown(run: Run, web_env: dict[str, str]) -> None:
     result = run("ask", "hello", "-i", "\x1b]0;x\x07missing\x1b[31m.jpg", env=web_env)
 
-    assert result == Result(5, "", "error: missing.jpg: no such file\n")
+    assert result == Result(5, "", "error: no file matches missing.jpg\n")

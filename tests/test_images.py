@@ -2,64 +2,164 @@
 
 from __future__ import annotations
 
-import io
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from conftest import CAT
+from pictures import AS_THEY_ARE, CONVERTED, decoded, difference, encoded, photo
 from PIL import Image as Pillow
 
 from reka_cli import images
-from reka_cli.errors import BadInput
-from reka_cli.messages import Image
+from reka_cli.errors import BadInput, UsageError
+from reka_cli.images import Preparation
+
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+DAMAGED = r"^image is damaged or cut off$"
+VARIANTS = {
+    "baseline": encoded(photo(), "JPEG"),
+    "progressive": encoded(photo(), "JPEG", progressive=True),
+    "restarts": encoded(photo(), "JPEG", restart_marker_blocks=1),
+    "png": encoded(photo(), "PNG"),
+    "gif": encoded(photo(), "GIF"),
+    "animated gif": encoded(photo(), "GIF", save_all=True, append_images=[photo().rotate(9)]),
+    "webp": encoded(photo(), "WEBP"),
+    "lossless webp": encoded(photo(), "WEBP", lossless=True),
+    "animated webp": encoded(photo(), "WEBP", save_all=True, append_images=[photo().rotate(9)]),
+    "avif": encoded(photo(), "AVIF"),
+    "heic": encoded(photo(), "HEIF"),
+    "bmp": encoded(photo(), "BMP"),
+    "bmp with a palette": encoded(photo().convert("P"), "BMP"),
+    "ppm": encoded(photo(), "PPM"),
+    "pgm": encoded(photo(mode="L"), "PPM"),
+    "pbm": encoded(photo(mode="1"), "PPM"),
+    "tiff": encoded(photo(), "TIFF"),
+    "tiff, lzw": encoded(photo(), "TIFF", compression="tiff_lzw"),
+    "tiff, deflate": encoded(photo(), "TIFF", compression="tiff_deflate"),
+    "tiff, jpeg": encoded(photo(), "TIFF", compression="jpeg"),
+    "tiff, packbits": encoded(photo(), "TIFF", compression="packbits"),
+    "tiff, fax": encoded(photo(mode="1"), "TIFF", compression="group4"),
+    "big tiff": encoded(photo(), "TIFF", big_tiff=True),
+    "tiff of two pages": encoded(photo(), "TIFF", save_all=True, append_images=[photo().rotate(9)]),
+    "pdf": encoded(photo(), "PDF"),
+}
 
 
-def encoded(kind: str, size: tuple[int, int] = (40, 30), **options: object) -> bytes:
-    buffer = io.BytesIO()
-    Pillow.effect_noise(size, 80).convert("RGB").save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("kind", "media_type"),
-    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("GIF", "image/gif"), ("WEBP", "image/webp")],
-)
-def test_what_is_taken_is_given_as_it_is(tmp_path: Path, kind: str, media_type: str) -> None:
-    data = encoded(kind)
+@pytest.mark.parametrize("kind", AS_THEY_ARE)
+def test_a_picture_that_needs_nothing_goes_byte_for_byte(tmp_path: Path, kind: str) -> None:
+    data = encoded(photo(), kind)
     path = tmp_path / "misleading.txt"
     path.write_bytes(data)
 
-    assert images.load(path) == Image(data, media_type, 40, 30, "misleading.txt")
-    assert images.load(data) == Image(data, media_type, 40, 30, "image")
+    for image, name in ((images.load(path), "misleading.txt"), (images.load(data), "image")):
+        assert (image.data, image.original, image.notice) == (data, None, None)
+        assert (image.name, image.media_type, image.width, image.height) == (name, MEDIA_TYPES[kind], 60, 40)
+
+
+@pytest.mark.parametrize("kind", CONVERTED)
+def test_what_services_do_not_take_is_converted(kind: str) -> None:
+    data = encoded(photo((300, 200)), kind)
+
+    image = images.load(data)
+
+    assert image.media_type == "image/jpeg"
+    assert image.original is not None
+    assert (image.original.data, image.original.width, image.original.height) == (data, 300, 200)
+    assert difference(decoded(image.data).resize((300, 200)), photo((300, 200))) < 4
+
+
+@pytest.mark.parametrize("kind", [*AS_THEY_ARE, "AVIF", "HEIF", "BMP", "PPM", "TIFF"])
+def test_a_picture_looks_like_one(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "misleading.txt"
+    path.write_bytes(encoded(photo(), kind))
+
     assert images.looks_like_one(str(path))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_picture_cut_anywhere_is_refused(kind: str) -> None:
-    data = encoded(kind)
+@pytest.mark.parametrize("path", ["README.md", "missing.jpg", "docs", "", "\0"])
+def test_what_is_no_picture_does_not_look_like_one(path: str) -> None:
+    assert not images.looks_like_one(path)
 
-    for tenth in range(10):
+
+@pytest.mark.parametrize("data", VARIANTS.values(), ids=VARIANTS)
+def test_a_picture_cut_anywhere_is_refused(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    images.load(data)
+
+    for length in (*(len(data) * tenth // 10 for tenth in range(1, 10)), len(data) - 16):
         with pytest.raises(BadInput):
-            images.load(data[: len(data) * tenth // 10])
+            images.load(data[:length])
+    assert capfd.readouterr() == ("", "")  # of the decoders either
 
 
-def test_a_png_that_lacks_only_its_end_is_refused() -> None:
-    with pytest.raises(BadInput, match="image is damaged or cut off"):
-        images.load(encoded("PNG")[:-12])
+@pytest.mark.parametrize("kind", [*AS_THEY_ARE, "AVIF", "HEIF", "BMP", "PPM", "TIFF", "PDF"])
+def test_data_behind_the_end_is_no_error(kind: str) -> None:
+    images.load(encoded(photo(), kind) + b"....ftypmp42, the film of a telephone" * 20)
 
 
-@pytest.mark.parametrize("kind", ["BMP", "TIFF", "PPM", "ICO"])
-def test_other_formats_are_refused(kind: str) -> None:
-    with pytest.raises(BadInput, match="image is no JPEG, PNG, GIF or WebP picture"):
-        images.load(encoded(kind))
+@pytest.mark.parametrize("missing", [1, 2, 12])
+def test_a_picture_that_lacks_only_its_end_is_refused(missing: int) -> None:
+    for kind in AS_THEY_ARE:
+        with pytest.raises(BadInput, match=DAMAGED):
+            images.load(encoded(photo(), kind)[:-missing])
 
 
-def test_a_decompression_bomb_is_refused() -> None:
-    buffer = io.BytesIO()
-    Pillow.new("1", (20_000, 10_000)).save(buffer, "PNG")
+def test_a_png_whose_pixels_were_changed_is_refused() -> None:
+    data = bytearray(encoded(photo(), "PNG"))
+    data[len(data) // 2] ^= 1
 
-    with pytest.raises(BadInput, match="image has too many pixels"):
-        images.load(buffer.getvalue())
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "image is empty"),
+        (b"no picture", "image is no picture, or of a format that is not known"),
+        (b"\xff\xd8\xff\xe0", "image is damaged or cut off"),
+        (encoded(photo(), "ICO"), "image is no picture, or of a format that is not known"),
+        (b"BM, which is how a text may begin", "image is no picture, or of a format that is not known"),
+        (b"\0\0\0\x18ftypisom", "image is no picture, or of a format that is not known"),
+    ],
+)
+def test_what_is_no_picture_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        images.load(data)
+
+    assert caught.value.message == message
+
+
+def test_a_film_is_no_picture_and_the_hint_names_the_way() -> None:
+    with pytest.raises(BadInput) as caught:
+        images.load(b"\0\0\0\x18ftypisom", "film.mp4")
+
+    assert caught.value.hint == "--video film.mp4"
+
+
+def test_the_raw_file_of_a_camera_is_refused_rather_than_its_thumbnail_sent() -> None:
+    with pytest.raises(BadInput, match=r"^image is a raw file of a camera$"):
+        images.load(encoded(photo(), "TIFF", tiffinfo={254: 1}))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_decompression_bomb_is_refused(kind: str) -> None:
+    bomb = encoded(Pillow.new("1", (10_000, 9_000)), kind, compression="group4")
+
+    for wanted in (Preparation(), Preparation(max_side=0)):
+        with pytest.raises(BadInput, match=r"^image has too many pixels: 10000 × 9000$"):
+            images.load(bomb, wanted=wanted)
+
+
+def test_a_picture_of_no_pixels_is_refused() -> None:
+    header = struct.pack(">II5B", 0, 5, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(b"\x89PNG\r\n\x1a\n" + body)
 
 
 def test_a_file_that_never_ends_is_refused() -> None:
@@ -67,18 +167,120 @@ def test_a_file_that_never_ends_is_refused() -> None:
         images.load("/dev/zero")
 
 
-def test_a_name_that_is_no_path_is_refused() -> None:
-    with pytest.raises(BadInput, match="cannot read a\0b: embedded null byte"):
-        images.load("a\0b")
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.jpg"
+    with path.open("wb") as file:
+        file.truncate(images.LARGEST + 1)
+
+    with pytest.raises(BadInput, match=r"^huge\.jpg is larger than 50 MB$"):
+        images.load(path)
 
 
-def test_a_file_name_that_is_no_text_is_shown_all_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "caf\udce9.jpeg"
+def test_a_file_that_changes_after_it_was_checked_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cat.jpeg"
     path.write_bytes(CAT.read_bytes())
+    image = images.load(path)
+    path.write_bytes(CAT.read_bytes()[:-5])
 
-    assert images.load(path).name == "caf?.jpeg"
+    with pytest.raises(BadInput, match=r"^cat\.jpeg was changed while it was being read$"):
+        image.data  # noqa: B018
 
 
-@pytest.mark.parametrize("path", ["README.md", "missing.jpg", "docs", "", "\0"])
-def test_what_is_no_picture_does_not_look_like_one(path: str) -> None:
-    assert not images.looks_like_one(path)
+def test_a_picture_given_twice_is_made_ready_once(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encoded(photo((300, 200)), "PNG"))
+    small = Preparation(max_side=100)
+
+    first, again, other, labelled = images.load_all([path, str(path), CAT, f"before={path}"], wanted=small)
+
+    assert first.content is again.content is labelled.content
+    assert (again.name, labelled.label, other.name) == ("large.png", "before", "cat.jpeg")
+
+
+def test_several_pictures_keep_their_order(tmp_path: Path) -> None:
+    sizes = [(10 + at, 20) for at in range(12)]
+    sources = [encoded(photo(size), "PNG") for size in sizes]
+
+    assert [(one.width, one.height) for one in images.load_all(sources)] == sizes
+
+
+def test_of_several_pictures_the_first_that_is_none_is_told() -> None:
+    with pytest.raises(BadInput, match=r"^image is empty$"):
+        images.load_all([CAT, b"", b"no picture"])
+
+
+class TestParts:
+    """`#page=` and `#xywh=` name a part of a picture."""
+
+    PAGES = encoded(photo((30, 20)), "TIFF", save_all=True, append_images=[photo((50, 40)), photo((40, 50))])
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "cat.png"
+        path.write_bytes(encoded(photo((100, 60)), "PNG"))
+        return path
+
+    @pytest.mark.parametrize(
+        ("part", "box"),
+        [
+            ("xywh=10,20,30,40", (10, 20, 40, 60)),
+            ("xywh=pixel:10,20,30,40", (10, 20, 40, 60)),
+            ("xywh=percent:50,50,50,50", (50, 30, 100, 60)),
+            ("xywh=percent:12.5,0,25,100", (12, 0, 38, 60)),
+            ("xywh=90,50,30,40", (90, 50, 100, 60)),
+            ("page=1", (0, 0, 100, 60)),
+            ("page=1&xywh=0,0,1,1", (0, 0, 1, 1)),
+        ],
+    )
+    def test_a_region_is_cut_out(self, path: Path, part: str, box: tuple[int, int, int, int]) -> None:
+        image = images.load(f"{path}#{part}")
+
+        assert image.media_type == "image/png"
+        assert decoded(image.data).tobytes() == photo((100, 60)).crop(box).tobytes()
+        assert image.original is not None
+        assert (image.original.width, image.original.height) == (100, 60)
+
+    @pytest.mark.parametrize(
+        ("part", "message"),
+        [
+            ("xywh=100,0,10,10", "cat.png#xywh=100,0,10,10 lies outside of the picture, which is 100 × 60"),
+            ("page=2", "there is no cat.png#page=2: the last page is 1"),
+        ],
+    )
+    def test_a_part_that_is_not_there_is_refused(self, path: Path, part: str, message: str) -> None:
+        with pytest.raises(BadInput) as caught:
+            images.load(f"{path}#{part}")
+
+        assert caught.value.message == message
+
+    @pytest.mark.parametrize(
+        "part", ["t=10,20", "xywh=1,2,3", "xywh=percent:0,0,0,10", "page=0", "page=x", "page=1&id=x"]
+    )
+    def test_a_part_that_is_not_known_is_wrong_usage(self, path: Path, part: str) -> None:
+        with pytest.raises(UsageError, match=r"^#\S+ is no part of a picture$|^#xywh= with no width"):
+            images.load(f"{path}#{part}")
+
+    @pytest.mark.parametrize(("page", "size"), [(1, (30, 20)), (2, (50, 40)), (3, (40, 50))])
+    def test_a_page_of_a_tiff_is_taken(self, tmp_path: Path, page: int, size: tuple[int, int]) -> None:
+        path = tmp_path / "scan.tiff"
+        path.write_bytes(self.PAGES)
+
+        image = images.load(f"{path}#page={page}")
+
+        assert (image.width, image.height, image.notice) == (*size, None)
+
+    def test_that_pages_are_left_out_is_said(self) -> None:
+        notice = images.load(self.PAGES, "scan.tiff").notice
+
+        assert notice == "scan.tiff has 3 pages: the first is sent (#page=2 is the next)"
+
+    def test_a_page_of_a_pdf_is_drawn(self, tmp_path: Path) -> None:
+        path = tmp_path / "paper.pdf"
+        first, second = Pillow.new("RGB", (200, 100), "red"), Pillow.new("RGB", (100, 200), "blue")
+        path.write_bytes(encoded(first, "PDF", save_all=True, append_images=[second]))
+
+        image = images.load(f"{path}#page=2&xywh=percent:0,0,100,25", wanted=Preparation(max_side=300))
+
+        assert (image.width, image.height) == (300, 150)
+        assert difference(decoded(image.data), Pillow.new("RGB", (300, 150), "blue")) < 3
+        assert images.load(path).notice == "paper.pdf has 2 pages: the first is sent (#page=2 is the next)"

@@ -86,6 +86,9 @@ def test_an_answer_is_one_object(run: Run) -> None:
                 "height": 300,
                 "bytes": 30985,
                 "sha256": SHA256,
+                "sent_media_type": "image/jpeg",
+                "sent_width": 451,
+                "sent_height": 300,
                 "sent_bytes": 30985,
                 "sent_sha256": SHA256,
             }

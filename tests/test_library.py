@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import CAT, ROOT, Service
+from sites import Site
 
 import reka_cli
 from reka_cli import BadInput, Client, IncompleteAnswer, Reka, RekaError, Sandbox, UsageError, providers
@@ -89,10 +91,11 @@ def test_a_picture_is_an_open_file_that_stays_open() -> None:
     assert "- size: 451 × 300 pixels, 30985 bytes\n" in text
 
 
-def test_a_picture_can_be_a_part_of_a_message() -> None:
-    import base64
-
-    url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
+@pytest.mark.parametrize("kind", ["data", "http"])
+def test_a_picture_can_be_a_part_of_a_message(site: Site, kind: str) -> None:
+    site.pages["/cat"] = lambda handler: handler.answer(200, CAT.read_bytes())
+    data_url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
+    url = data_url if kind == "data" else f"{site.url}/cat"
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hello"}]
     completion = Client("sandbox").chat.completions.create(messages=[{"role": "user", "content": parts}])
 
@@ -113,9 +116,9 @@ def test_a_picture_can_be_a_part_of_a_message() -> None:
             "a message's content must be a text, or a list of text and image_url parts",
         ),
         (
-            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/x"}}]}],
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": str(CAT)}}]}],
             BadInput,
-            "an image_url must be a data URL in base64",
+            "an image_url must be an http(s) URL or a data URL",
         ),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x;base64,*"}}]}],
@@ -193,7 +196,17 @@ def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callab
     code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
     imported = modules_after(code)
 
-    heavy = {"rich", "rich.console", "pydantic", "PIL.Image", "browser_cookie3", "sqlite3", "keyring", "click"}
+    heavy = {
+        "rich",
+        "rich.console",
+        "pydantic",
+        "PIL.Image",
+        "browser_cookie3",
+        "sqlite3",
+        "keyring",
+        "click",
+        "reka_cli.images.prepare",
+    }
     assert imported & heavy == set()
     assert "requests" in imported
 

@@ -19,7 +19,7 @@ from reka_cli import transport
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
 from reka_cli.messages import Notice
-from reka_cli.transport import Response, Transport, failures
+from reka_cli.transport import Body, Response, Transport, failures
 
 Speak = Callable[[socket.socket, threading.Event], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -157,7 +157,7 @@ def test_an_upload_may_take_longer_than_connecting(serve: Callable[[Speak], str]
         connection.sendall(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi")
 
     with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
-        _, response = finish(opened.send("POST", "/", headers={}, files={"image": ("x", bytes(size), "image/png")}))
+        _, response = finish(opened.send("POST", "/", headers={}, body=Body("image/png", (bytes(size),))))
         assert response.body() == b"hi"
 
 
@@ -346,7 +346,7 @@ def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting
     with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
         _, first = finish(opened.send("GET", "/", headers={}))
         assert first.body() == b"hi"
-        _, second = finish(opened.send("POST", "/", headers={}, files={"image": ("x", bytes(size), "image/png")}))
+        _, second = finish(opened.send("POST", "/", headers={}, body=Body("image/png", (bytes(size),))))
         assert second.body() == b"ho"
 
 

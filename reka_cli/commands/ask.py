@@ -19,15 +19,19 @@ from reka_cli.messages import Image, Options, Usage
 from reka_cli.output import named, put_in_place
 from reka_cli.render import FOR_PROGRAMS, NAMES, renderer
 from reka_cli.schema import read as read_schema
-from reka_cli.terminal import Terminal, piped_text
+from reka_cli.terminal import PIPED_PICTURE, Terminal, piped_picture, piped_text
 
+_IMAGE_HELP = "A picture: a file, folder, glob, URL, - for standard input, clipboard, or NAME= and one; repeatable."
+_MAX_SIDE = pictures.AS_USUAL.max_side
+_MAX_SIDE_HELP = "Make larger pictures smaller; 0 sends them as large as they are."
+_FORBIDDEN = "- reads standard input, which --no-stdin forbids"
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
 
 
 def ask(
     prompt: Annotated[str | None, Argument(help="The question; - is standard input.")] = None,
-    files: Annotated[list[str] | None, Argument(help="Pictures.", metavar="[FILE]...")] = None,
-    image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help="A picture; repeatable.")] = None,
+    files: Annotated[list[str] | None, Argument(help="Pictures, as for -i.", metavar="[FILE]...")] = None,
+    image: Annotated[list[str] | None, Option("-i", "--image", metavar="FILE", help=_IMAGE_HELP)] = None,
     model: Annotated[str | None, Option("-m", "--model", help="The model to ask.")] = None,
     system: Annotated[str | None, Option("-s", "--system", help="What the model is told before the question.")] = None,
     provider: Annotated[
@@ -50,8 +54,11 @@ def ask(
     allow_partial: Annotated[bool, Option("--allow-partial", help="Take an answer that is cut off.")] = False,
     insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
     no_stdin: Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")] = False,
+    max_side: Annotated[int, Option("--max-side", metavar="PX", help=_MAX_SIDE_HELP, min=0)] = _MAX_SIDE,
+    keep_metadata: Annotated[bool, Option("--keep-metadata", help="Send what pictures say of place and time.")] = False,
+    show: Annotated[bool, Option("--show", help="The pictures in the terminal, above the answer.")] = False,
     quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
-    verbose: Annotated[bool, Option("-v", "--verbose", help="Model, tokens and seconds on stderr.")] = False,
+    verbose: Annotated[bool, Option("-v", "--verbose", help="Sizes, model, tokens, seconds on stderr.")] = False,
     debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
 ) -> None:
     """Ask one question, about pictures or without, and print the answer as it comes.
@@ -65,6 +72,7 @@ def ask(
     terminal = Terminal(
         quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show", speaks_json=format_ in FOR_PROGRAMS
     )
+    preparation = pictures.Preparation(max_side, keep_metadata)
     deadline = Deadline.after(timeout)
     client = Client(
         provider,
@@ -75,20 +83,35 @@ def ask(
         waits_for_limits=not no_wait,
         config=Config.read(insecure_http=insecure_http),
         log=terminal.debug if debug else None,
+        pictures=preparation,
+        progress=terminal.uploading,
     )
     wanted = None if schema is None else read_schema(schema, deadline)
     sources = [*(image or []), *(files or [])]
     _refuse_picture_as_prompt(prompt)
-    loaded = pictures.load_all(sources, deadline)
-    question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
+    _check_dashes(prompt, sources, may_read=not no_stdin)
     options = Options(max_tokens, temperature, seed, mmproj, context)
+    with terminal.waiting():
+        loaded = pictures.load_all(
+            sources,
+            deadline,
+            preparation,
+            stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
+            log=terminal.debug if debug else None,
+        )
+        question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
+    if show and format_ not in FOR_PROGRAMS:
+        from reka_cli.render.pictures import show as show_pictures
+
+        show_pictures(loaded, terminal)
     asked = client.ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
-    with terminal.waiting(), closing(asked) as answer:
-        with _destination(output, loaded, terminal):
-            render(answer, terminal)
-        terminal.detail(_summary(answer))
+    with terminal.waiting(), closing(asked) as answer, _destination(output, loaded, terminal):
+        render(answer, terminal)
+    if loaded:
+        terminal.detail(_sent(loaded))
+    terminal.detail(_summary(answer))
 
 
 @contextmanager
@@ -111,13 +134,24 @@ def _refuse_picture_as_prompt(prompt: str | None) -> None:
         )
 
 
+def _check_dashes(prompt: str | None, sources: list[str], *, may_read: bool) -> None:
+    """Standard input is one picture or the question, once."""
+    dashes = [source for source in sources if pictures.reads_stdin(source)]
+    if dashes and not may_read:
+        raise UsageError(_FORBIDDEN)
+    if len(dashes) > 1:
+        raise UsageError("standard input is one picture: - can be given once", hint=PIPED_PICTURE)
+    if dashes and prompt in (None, "-"):
+        raise UsageError("standard input is the picture: the question must be an argument", hint=PIPED_PICTURE)
+
+
 def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_until: Deadline | None) -> str:
     """Put the question together; standard input is part of it only if it is needed.
 
     With a prompt and a picture it is not touched, so that a `while read` loop keeps its lines.
     """
     if prompt == "-" and stdin_until is None:
-        raise UsageError("- reads standard input, which --no-stdin forbids")
+        raise UsageError(_FORBIDDEN)
     needed = prompt in (None, "-") or not has_pictures
     piped = piped_text(terminal, stdin_until) if needed and stdin_until else ""
     own = prompt if prompt and prompt != "-" else ""
@@ -125,6 +159,20 @@ def _question(prompt: str | None, has_pictures: bool, terminal: Terminal, stdin_
     if not question:
         raise UsageError("there is no question", hint=_EXAMPLE)
     return question
+
+
+def _sent(images: Sequence[Image]) -> str:
+    given, sent = (sum(sizes) for sizes in zip(*(_sizes(image) for image in images), strict=True))
+    count = "1 image" if len(images) == 1 else f"{len(images)} images"
+    return f"sent {count}, {_megabytes(given)}" + (f" → {_megabytes(sent)}" if given != sent else "")
+
+
+def _sizes(image: Image) -> tuple[int, int]:
+    return (image.original or image).size_bytes, image.size_bytes
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _summary(answer: Answer) -> str:

@@ -5,7 +5,6 @@ Sources: docs/protocols.md, B (Reka's documentation, what others measured in 202
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -32,7 +31,7 @@ from reka_cli.messages import (
 from reka_cli.reasoning import Splitter
 from reka_cli.session import is_reka_host
 from reka_cli.stream import objects
-from reka_cli.transport import Response, Transport
+from reka_cli.transport import Body, DataUrl, Response, Transport, json_body
 
 KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."
 
@@ -73,9 +72,8 @@ class Api:
             model = self._chosen(request.model, listed)
             _check(request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None)
             yield Start(model.id)
-            response = yield from self._send(
-                transport, "POST", "/chat/completions", json_body=self._body(request, model)
-            )
+            body = json_body(self._body(request, model))
+            response = yield from self._send(transport, "POST", "/chat/completions", body)
             yield from _answer(response, model)
 
     def check(self) -> Generator[Notice, None, None]:
@@ -102,12 +100,14 @@ class Api:
         transport.keep_secret(self._access.key or "")
         return transport
 
-    def _send(self, transport: Transport, method: str, path: str, **body: Any) -> Generator[Notice, None, Response]:
+    def _send(
+        self, transport: Transport, method: str, path: str, body: Body | None = None
+    ) -> Generator[Notice, None, Response]:
         headers = {"Accept": "text/event-stream, application/json"}
         if self._access.key:
             headers["Authorization"] = f"Bearer {self._access.key}"
         try:
-            return (yield from transport.send(method, path, headers=headers, **body))
+            return (yield from transport.send(method, path, headers=headers, body=body))
         except NotLoggedIn as error:
             error.hint = KEY_HINT
             raise
@@ -179,10 +179,8 @@ def _check(request: ChatRequest, model: Model, listed: Catalogue | None, most_im
 
 
 def _message(message: Message) -> dict[str, Any]:
-    parts: list[dict[str, Any]] = []
-    for image in message.images:
-        data = base64.b64encode(image.data).decode()
-        parts.append({"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{data}"}})
+    parts: list[dict[str, Any]]
+    parts = [{"type": "image_url", "image_url": {"url": DataUrl(image)}} for image in message.images]
     parts += [{"type": "video_url", "video_url": {"url": video.url}} for video in message.videos]
     if not parts:
         return {"role": message.role, "content": message.text}

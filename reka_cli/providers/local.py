@@ -49,7 +49,7 @@ _KEPT_LINES = 200
 _CALM = {"OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"}  # the second: no debugger after an assertion
 
 _TOO_LONG = "exceeds the available context size"  # in the 400 of llama.cpp's server
-_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/bmp"})  # WebP is refused with a 400 (measured)
+_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif"})  # WebP is refused with a 400 (measured)
 
 # `0.00.040.473 E llama_model_load: error loading model: tensor … is not within the file bounds`: time, level, function
 _ERROR = re.compile(r"[\d.]+ E (?:(?:\w+ +)?\w+: +)?(?:error(?: loading model)?: )?(.+)")
@@ -76,11 +76,12 @@ class Local:
         from reka_cli.providers.api import Api
 
         model = Path(request.model).stem
+        messages = tuple(_readable(message) for message in request.messages)
         key = secrets.token_urlsafe(24)  # a loopback port is open to everybody on the machine, and to web pages
         settings = _settings(request, model, key, _INFO if self._log else _ERRORS_ONLY)
         with _running(settings, self._limits.deadline, self._log) as base_url:
             api = Api(self._config, self._limits, self._log, ApiAccess(base_url, key))
-            yield from api.events(replace(request, model=model))
+            yield from api.events(replace(request, model=model, messages=messages))
 
     def check(self) -> Generator[Notice, None, None]:
         """See Provider.check: there is nothing to log in to."""
@@ -121,16 +122,18 @@ def _check_file(path: str) -> None:
 def _check_media(messages: tuple[Message, ...], mmproj: str | None) -> None:
     if any(message.videos for message in messages):
         raise BadInput("a local model takes no video")
-    images = [image for message in messages for image in message.images]
-    if images and not mmproj:
+    if any(message.images for message in messages) and not mmproj:
         raise BadInput(
             "a local model takes pictures only with its mmproj file",
             hint="--mmproj FILE (a GGUF file that comes with models that can see)",
         )
-    for image in images:
-        if image.media_type not in _PICTURES:
-            kind = image.media_type.removeprefix("image/")
-            raise BadInput(f"llama.cpp cannot read {image.name}: it takes no {kind}", hint="convert it to png or jpeg")
+
+
+def _readable(message: Message) -> Message:
+    """Give a message with its pictures in formats that llama.cpp reads."""
+    from reka_cli.images import converted
+
+    return replace(message, images=tuple(converted(image, _PICTURES) for image in message.images))
 
 
 def _settings(request: ChatRequest, model: str, key: str, verbosity: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from reka_cli.providers import WEB_MODELS
 from reka_cli.schema import instruction
 from reka_cli.session import Session, is_bearer, token_expiry_s
 from reka_cli.stream import objects
-from reka_cli.transport import Diverted, Response, Transport
+from reka_cli.transport import Body, Diverted, Response, Transport, form_body, json_body
 
 LOGIN_HINT = "log in at https://space.reka.ai in a browser, then: reka-cli login"
 RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and: reka-cli login"
@@ -63,7 +63,7 @@ class Reka:
             try:
                 if image:
                     turns[0] |= {"image_url": (yield from call.upload(image)), "media_type": "image"}
-                response = yield from call.post("/api/chat", json_body=_body(request, turns))
+                response = yield from call.post("/api/chat", json_body(_body(request, turns)))
             except NotLoggedIn as error:
                 error.hint = RENEW_HINT if self._access.token else LOGIN_HINT
                 raise
@@ -112,14 +112,14 @@ class _Call:
     def upload(self, image: Image) -> Generator[Notice, None, str]:
         """Upload a picture and return the URL to refer to it by; it is opaque and passed on as it came."""
         name = image.media_type.replace("/", ".")  # the user's own name for it may say more than the picture
-        response = yield from self.post("/api/upload-image", files={"image": (name, image.data, image.media_type)})
+        response = yield from self.post("/api/upload-image", form_body("image", name, image))
         answer = response.json()
         for key in ("media_url", "image_url"):  # seen under the first name in 2024-04, under the second in 2024-05
             if isinstance(answer, dict) and isinstance(answer.get(key), str) and answer[key]:
                 return str(answer[key])
         raise ServiceError("the service took the picture but gave no URL for it")
 
-    def post(self, path: str, **body: Any) -> Generator[Notice, None, Response]:
+    def post(self, path: str, body: Body) -> Generator[Notice, None, Response]:
         """POST with the token, after a 401 once more with a fresh one."""
         if self._token is None and self._session:
             self._token = yield from self._mint(self._session)
@@ -137,9 +137,9 @@ class _Call:
         yield from self._mint(session)
         return self._session or session
 
-    def _send(self, path: str, body: dict[str, Any]) -> Generator[Notice, None, Response]:
+    def _send(self, path: str, body: Body) -> Generator[Notice, None, Response]:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream, application/json"}
-        return (yield from self._transport.send("POST", path, headers=headers, **body))
+        return (yield from self._transport.send("POST", path, headers=headers, body=body))
 
     def _kept_token(self) -> str | None:
         access = self._access

@@ -50,16 +50,17 @@ def answer_object(answer: Answer) -> dict[str, Any]:
 
 
 def _image(image: Image) -> dict[str, Any]:
-    from hashlib import sha256
-
-    digest = sha256(image.data).hexdigest()
+    given = image.original or image
     return {
         "name": image.name,
-        "media_type": image.media_type,
-        "width": image.width,
-        "height": image.height,
-        "bytes": len(image.data),
-        "sha256": digest,
-        "sent_bytes": len(image.data),
-        "sent_sha256": digest,
+        "media_type": given.media_type,
+        "width": given.width,
+        "height": given.height,
+        "bytes": given.size_bytes,
+        "sha256": given.sha256,
+        "sent_media_type": image.media_type,
+        "sent_width": image.width,
+        "sent_height": image.height,
+        "sent_bytes": image.size_bytes,
+        "sent_sha256": image.sha256,
     }

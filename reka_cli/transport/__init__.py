@@ -25,6 +25,7 @@ from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimite
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice
 from reka_cli.session import is_loopback
+from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Adapter, Hooks
 from reka_cli.transport.failures import (
     LIBRARY_ERRORS,
@@ -38,10 +39,9 @@ from reka_cli.transport.failures import (
     words,
 )
 
-__all__ = ["Diverted", "Response", "Transport"]
+__all__ = ["Body", "DataUrl", "Diverted", "Response", "Transport", "form_body", "json_body"]
 
 Log = Callable[[str], None]
-Body = Mapping[str, Any]
 
 USER_AGENT = f"reka-cli/{__version__} (+https://pypi.org/project/reka-cli/)"
 
@@ -134,10 +134,11 @@ class Transport:
         path: str,
         *,
         headers: Mapping[str, str],
-        json_body: Body | None = None,
-        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        body: Body | None = None,
     ) -> Generator[Notice, None, Response]:
         """Send one request and return its answer; yield a Notice before each wait for another attempt.
+
+        `body` is read anew for each attempt; what it raises is raised as it is.
 
         Only an answer of 2xx that is no web page is returned. The rest is raised: an error for its status (after the
         retries where it is worth one), NetworkError, DeadlineExceeded.
@@ -147,7 +148,7 @@ class Transport:
         while True:
             yield from self._turn(taken=has_turn)
             try:
-                response = self._attempt(method, path, headers, json_body, files)
+                response = self._attempt(method, path, headers, body)
             except (NetworkError, DeadlineExceeded) as error:
                 failure: RekaError = error
                 worth_another = isinstance(error, NoConnection | ConnectTimeout)
@@ -209,8 +210,7 @@ class Transport:
         method: str,
         path: str,
         headers: Mapping[str, str],
-        json_body: Body | None,
-        files: Mapping[str, tuple[str, bytes, str]] | None,
+        body: Body | None,
     ) -> requests.Response:
         left_s = self._limits.deadline.remaining_s()
         url = self._base_url + path
@@ -220,9 +220,8 @@ class Transport:
             response = self._session.request(
                 method,
                 url,
-                headers=dict(headers),
-                json=json_body,
-                files=files,
+                headers={**headers, **({"Content-Type": body.content_type} if body else {})},
+                data=body,
                 timeout=(min(self._limits.connect_s, left_s), left_s),
                 allow_redirects=False,  # a redirect would carry the session to another place: it is an answer
                 stream=True,

@@ -1,0 +1,133 @@
+"""Encoded bytes, in memory or in a file that is read only as far as it is needed, and what is put together of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from reka_cli.errors import BadInput
+
+BLOCK_BYTES = 1 << 16
+LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Bytes that came from a pipe, the network, the clipboard or a caller."""
+
+    data: bytes = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def open(self) -> BinaryIO:
+        """Give a seekable file, to be closed."""
+        return io.BytesIO(self.data)
+
+    def head(self, count: int) -> bytes:
+        return self.data[:count]
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """A regular file as it was when it was found; `stamp` tells whether it still is."""
+
+    path: Path
+    size_bytes: int
+    stamp: tuple[int, ...]
+
+    @classmethod
+    def at(cls, path: Path) -> OnDisk:
+        """Look a regular file up; raises what `stat` raises."""
+        found = path.stat()
+        return cls(path, found.st_size, _stamp(found))
+
+    def open(self) -> BinaryIO:
+        """Give a seekable file, to be closed; raise BadInput if it is no longer what was found, or cannot be read."""
+        try:
+            file = self.path.open("rb")
+        except OSError as error:
+            raise BadInput(f"cannot read {self.path}: {error.strerror or error}".replace("\n", " ")) from error
+        try:
+            self.check(file)
+        except BadInput:
+            file.close()
+            raise
+        return file
+
+    def check(self, file: BinaryIO) -> None:
+        """Raise BadInput unless the open file is what was found."""
+        if _stamp(os.fstat(file.fileno())) != self.stamp:
+            raise BadInput(f"{self.path.name} was changed while it was being read", hint="ask again")
+
+    def head(self, count: int) -> bytes:
+        with self.open() as file:
+            return file.read(count)
+
+
+Content = InMemory | OnDisk
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture as the user has it: `label` is the NAME of NAME=X, `fragment` what followed `#`, without it."""
+
+    content: Content
+    name: str
+    label: str | None = None
+    fragment: str | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """`length` bytes of a content, from `start`."""
+
+    content: Content
+    start: int
+    length: int
+
+    def blocks(self) -> Iterator[bytes]:
+        if isinstance(self.content, InMemory):
+            view = memoryview(self.content.data)[self.start : self.start + self.length]
+            yield from (bytes(view[at : at + BLOCK_BYTES]) for at in range(0, self.length, BLOCK_BYTES))
+            return
+        with self.content.open() as file:
+            file.seek(self.start)
+            left = self.length
+            while left:
+                block = file.read(min(left, BLOCK_BYTES))
+                # before a block goes out, so that nobody gets a picture that is half of one and half of another
+                self.content.check(file)
+                if not block:
+                    raise BadInput(f"{self.content.path.name} ended while it was being read", hint="ask again")
+                left -= len(block)
+                yield block
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is sent, in order; `blocks` gives it from the start each time."""
+
+    pieces: tuple[bytes | Span, ...]
+
+    @classmethod
+    def whole(cls, content: Content) -> Parts:
+        return cls((Span(content, 0, content.size_bytes),))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in self.pieces)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Give the bytes in blocks; raise BadInput if a file is no longer what was found."""
+        for piece in self.pieces:
+            yield from piece.blocks() if isinstance(piece, Span) else (piece,)
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

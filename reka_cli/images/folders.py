@@ -1,0 +1,67 @@
+"""The pictures of a folder and of a glob, in the order a person would put them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from reka_cli.errors import BadInput
+from reka_cli.escapes import one_line
+
+_MOST = 100  # pictures of one source; a question is not a batch
+_NUMBERS = re.compile(r"(\d+)", re.ASCII)
+_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
+)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Give the pictures right in a folder; hidden ones, other files and folders are not among them.
+
+    A file counts as one if its content or its name says so: a damaged one is not passed over.
+    """
+    return _some((one for one in folder.iterdir() if not one.name.startswith(".") and _is_picture(one)), folder)
+
+
+def matches(pattern: str) -> list[Path]:
+    """Give the files that match a glob, `**` any number of folders; a dot at the beginning of a name must be typed.
+
+    All of them: what is no picture was asked for by its name.
+    """
+    path = Path(pattern)
+    fixed = next(at for at, part in enumerate(path.parts) if set(part) & set("*?["))
+    wants_hidden = any(part.startswith(".") for part in path.parts[fixed:])
+    try:
+        # not glob.glob, which follows links to folders, round and round
+        found = Path(*path.parts[:fixed]).glob(str(Path(*path.parts[fixed:])))
+        return _some((one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path)
+    except (ValueError, NotImplementedError) as error:
+        raise BadInput(f"cannot search for {one_line(pattern, 200)}: {one_line(str(error)).lower()}") from error
+
+
+def _is_hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") for part in parts)
+
+
+def _is_picture(path: Path) -> bool:
+    from reka_cli.images import looks_like_one
+
+    return path.suffix.lower() in _SUFFIXES or looks_like_one(str(path))
+
+
+def _some(paths: Iterable[Path], asked: Path) -> list[Path]:
+    """Give the files among the paths, sorted; raise BadInput if there are none or too many."""
+    shown = one_line(str(asked), 200)
+    found = sorted((one for one in paths if one.is_file()), key=_natural)
+    if not found:
+        raise BadInput(f"{shown} holds no picture" if asked.is_dir() else f"no file matches {shown}")
+    if len(found) > _MOST:
+        raise BadInput(f"{shown} holds {len(found)} pictures: at most {_MOST} a question")
+    return found
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sort 2 before 10."""
+    pieces = _NUMBERS.split(str(path).casefold())
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)], str(path)

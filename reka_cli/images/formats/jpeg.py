@@ -1,0 +1,99 @@
+"""JPEG (ITU T.81; JFIF; EXIF): segments up to the end of the first picture of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from reka_cli.images.formats.exif import orientation
+from reka_cli.images.formats.layout import Damaged, Layout, Piece, Walk
+
+MAGIC = b"\xff\xd8\xff"
+
+_BLOCK = 1 << 18
+_EOI, _SOS = 0xD9, 0xDA
+_FRAMES = {0xC0: True, 0xC1: True, 0xC2: False}  # baseline, extended, progressive; nothing else is read anywhere
+_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xD8}
+_APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+# what ends the coded data of a scan: 00 is stuffing, D0 to D7 are restarts, what is not defined is left to the decoder
+_AFTER_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xdf\xe0-\xef\xfe])")
+
+
+def layout(walk: Walk) -> Layout:
+    walk.go_to(2)
+    turned, frame, has_scan = 1, None, False
+    bare: list[Piece] = [(0, 2)]
+    marker = _next_marker(walk)
+    while marker != _EOI:
+        start = walk.at - 2
+        length = int.from_bytes(walk.take(2), "big")
+        if length < 2 or marker in _OTHER_FRAMES:
+            raise Damaged
+        head = walk.take(min(length - 2, _needed(marker)))
+        walk.go_to(start + 2 + length)
+        if marker in _FRAMES and frame is None:
+            frame = (marker, head)
+        if marker == _APP1 and turned == 1 and head[:4] == b"Exif":
+            turned = orientation(head[6:])
+        bare += _kept(marker, head, (start, walk.at - start))
+        if marker == _SOS:
+            has_scan = True
+            began = walk.at
+            marker = _end_of_scan(walk)
+            bare.append((began, walk.at - 2 - began))
+        else:
+            marker = _next_marker(walk)
+    if frame is None or not has_scan:
+        raise Damaged
+    return _described(*frame, turned, (*bare, (walk.at - 2, 2)))
+
+
+def _described(marker: int, head: bytes, turned: int, bare: tuple[Piece, ...]) -> Layout:
+    if len(head) < 6 or head[0] != 8:
+        raise Damaged
+    height, width, components = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big"), head[5]
+    if components not in (1, 3, 4):
+        raise Damaged
+    # four components are CMYK, which many programs show in wrong colours, if at all
+    return Layout(width, height, bare, turned, is_common=components != 4, decodes_small=_FRAMES[marker])
+
+
+def _needed(marker: int) -> int:
+    """How much of a segment has to be looked at."""
+    return 65_535 if marker == _APP1 else 20
+
+
+def _kept(marker: int, head: bytes, span: tuple[int, int]) -> Iterator[Piece]:
+    if marker == _APP0:
+        if head[:5] == b"JFIF\0" and len(head) >= 14:
+            yield b"\xff\xe0\x00\x10" + head[:12] + b"\0\0"  # without the thumbnail that it may hold
+    elif marker == _APP2:
+        if head[:12] == b"ICC_PROFILE\0":
+            yield span
+    elif marker == _APP14:
+        if head[:5] == b"Adobe":  # says how the colours are to be read
+            yield span
+    elif not (_APP1 <= marker <= _APP15 or marker == _COM):
+        yield span
+
+
+def _next_marker(walk: Walk) -> int:
+    """Step behind the next marker; bytes in front of it, which there should be none of, are what decoders skip."""
+    code = 0
+    while True:
+        before, code = code, walk.take(1)[0]
+        if before == 0xFF and code not in (0x00, 0xFF):
+            return code
+
+
+def _end_of_scan(walk: Walk) -> int:
+    """Step behind the marker that ends the coded data, and give it."""
+    began, carried = walk.at, b""
+    while block := walk.some(_BLOCK):
+        data = carried + block
+        if match := _AFTER_SCAN.search(data):
+            walk.go_to(began + match.end())
+            return match[1][0]
+        carried = data[-1:]
+        began += len(data) - 1
+    raise Damaged

@@ -1,0 +1,76 @@
+"""What a walk through a file gives, and what it walks with; no walk decodes a pixel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from reka_cli.images.content import Content, Parts, Span
+
+Piece = bytes | tuple[int, int]  # bytes as they are, or the offset and length of what is taken over from the file
+
+
+class Damaged(ValueError):
+    """The file is not whole, or is no file of its format."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole file: sizes in pixels as stored; `bare` is what remains of it without metadata, in order."""
+
+    width: int
+    height: int
+    bare: tuple[Piece, ...]
+    orientation: int = 1  # of EXIF: 2 to 8 turn or mirror what is stored
+    frames: int = 1  # of an animation
+    is_common: bool = True  # False: whole, but in colours that few programs show right
+    decodes_small: bool = False  # can be decoded at a half, a quarter or an eighth of its size
+
+    def without_metadata(self, content: Content) -> Parts:
+        return Parts(tuple(one if isinstance(one, bytes) else Span(content, *one) for one in merged(self.bare)))
+
+
+class Walk:
+    """Steps through an open file; whatever is not there is Damaged."""
+
+    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+        self._file = file
+        self.size_bytes = size_bytes
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) != count:
+            raise Damaged
+        self.at += count
+        return data
+
+    def some(self, most: int) -> bytes:
+        """Give up to `most` bytes, none only at the end of the file."""
+        data = self._file.read(most)
+        self.at += len(data)
+        return data
+
+    def skip(self, count: int) -> None:
+        self.go_to(self.at + count)
+
+    def go_to(self, at: int) -> None:
+        if at > self.size_bytes:
+            raise Damaged
+        self._file.seek(at, os.SEEK_SET)
+        self.at = at
+
+
+def merged(pieces: tuple[Piece, ...]) -> list[Piece]:
+    """Join what is next to each other."""
+    result: list[Piece] = []
+    for piece in pieces:
+        last = result[-1] if result else None
+        if isinstance(piece, tuple) and isinstance(last, tuple) and sum(last) == piece[0]:
+            result[-1] = (last[0], last[1] + piece[1])
+        elif isinstance(piece, bytes) and isinstance(last, bytes):
+            result[-1] = last + piece
+        else:
+            result.append(piece)
+    return result

@@ -1,0 +1,52 @@
+"""Pictures for tests, made by Pillow: every format, every orientation, metadata, colours that few programs expect."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import pillow_heif
+from PIL import Image as Pillow
+from PIL import ImageChops, ImageStat
+
+GPS_NOTE = "Hinter dem Deich 7"  # found by its bytes wherever the place of a picture is kept
+AS_THEY_ARE = ("JPEG", "PNG", "GIF", "WEBP")
+CONVERTED = ("AVIF", "HEIF", "BMP", "PPM", "TIFF", "PDF")
+
+pillow_heif.register_heif_opener()
+
+
+def photo(size: tuple[int, int] = (60, 40), mode: str = "RGB") -> Pillow.Image:
+    """Smooth colours with many values, no two corners alike."""
+    coarse = Pillow.frombytes("RGB", (6, 4), random.Random(7).randbytes(72))
+    return coarse.resize(size, Pillow.Resampling.BICUBIC).convert(mode)
+
+
+def encoded(picture: Pillow.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def decoded(data: bytes) -> Pillow.Image:
+    with Pillow.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture.copy()
+
+
+def exif(orientation: int | None = None) -> Pillow.Exif:
+    """EXIF with a place in it."""
+    tags = Pillow.Exif()
+    tags[0x010E] = GPS_NOTE
+    if orientation:
+        tags[0x0112] = orientation
+    tags.get_ifd(0x8825).update({1: "N", 2: (54.0, 7.0, 8.0), 3: "E", 4: (8.0, 51.0, 9.0)})
+    return tags
+
+
+def difference(one: Pillow.Image, other: Pillow.Image) -> float:
+    """Give the largest mean difference of a channel, 0 to 255; different sizes differ by all of it."""
+    if one.size != other.size:
+        return 255.0
+    return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).rms)
