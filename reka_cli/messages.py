@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+BLOCK_BYTES = 1 << 16
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -49,7 +51,10 @@ class Encoded:
         return digest.hexdigest()
 
     def blocks(self) -> Iterator[bytes]:
-        return iter((self.content,)) if isinstance(self.content, bytes) else self.content.blocks()
+        content = self.content
+        if isinstance(content, bytes):
+            return (content[at : at + BLOCK_BYTES] for at in range(0, len(content), BLOCK_BYTES))
+        return content.blocks()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reka_cli.errors import BadInput
+from reka_cli.messages import BLOCK_BYTES
 
-BLOCK_BYTES = 1 << 16
 LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 
 
