@@ -33,19 +33,49 @@ class Terminal:
     """What goes to stdout and stderr; `quiet` keeps notices back, `verbose` adds to them.
 
     With `shows_reasoning`, what the model thinks is shown on stderr if that is a terminal. With `speaks_json`, a
-    notice is a line of JSON: whoever reads the answer with a program reads stderr with one.
+    notice is a line of JSON: whoever reads the answer with a program reads stderr with one. `live` is whether what is
+    written may be written anew, None for what the terminal can.
     """
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, shows_reasoning: bool = False, speaks_json: bool = False
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        shows_reasoning: bool = False,
+        speaks_json: bool = False,
+        live: bool | None = None,
     ) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._shows_reasoning = shows_reasoning and not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._speaks_json = speaks_json
+        self._live = live
         self._thinking: Cleaner | None = None
         self._spinner: Spinner | None = None
         self._descriptor: int | None = None
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether the answer goes to a terminal."""
+        return self._descriptor is None and sys.stdout is not None and sys.stdout.isatty()
+
+    @property
+    def repaints(self) -> bool:
+        """Whether what was written may be written anew: on a terminal that can move its cursor."""
+        can = os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+        return self.is_screen and (can if self._live is None else self._live)
+
+    def size(self) -> tuple[int, int]:
+        """Give columns and rows of where the answer goes; 80 columns where it is no terminal, or as COLUMNS says."""
+        wanted = os.environ.get("COLUMNS", "")
+        columns = int(wanted) if wanted.isdecimal() and len(wanted) < 5 else 0
+        if not self.is_screen:
+            return max(columns or 80, 20), 24
+        size = os.terminal_size((0, 0))
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(_stdout())
+        return size.columns or columns or 80, size.lines or 24
 
     @contextlib.contextmanager
     def answering_to(self, descriptor: int) -> Iterator[None]:

@@ -103,4 +103,15 @@ def test_run_time_packages_are_those_that_are_meant() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     names = [re.split(r"[<>=]", one)[0] for one in project["dependencies"]]
-    assert names == ["typer", "rich", "requests", "urllib3", "browser-cookie3", "platformdirs", "pillow", "jsonschema"]
+    assert names == [
+        "typer",
+        "rich",
+        "markdown-it-py",
+        "pygments",
+        "requests",
+        "urllib3",
+        "browser-cookie3",
+        "platformdirs",
+        "pillow",
+        "jsonschema",
+    ]

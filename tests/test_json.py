@@ -178,7 +178,7 @@ def test_wrong_usage_is_told_in_json_however_the_format_is_given(run: Run, argum
 def test_an_option_that_does_not_exist_is_told_in_json(run: Run) -> None:
     result = run("ask", "-f", "json", "--imgae", "x")
 
-    message = "no such option: --imgae (Possible options: --image, --timeout)"
+    message = "no such option: --imgae (Possible options: --image, --live, --timeout)"
     assert json.loads(result.stderr) == error("usage", 2, message, hint="reka-cli ask --help")
 
 

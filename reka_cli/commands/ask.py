@@ -17,7 +17,8 @@ from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.messages import Image, Options, Usage
 from reka_cli.output import named, put_in_place
-from reka_cli.render import FOR_PROGRAMS, NAMES, renderer
+from reka_cli.render import FOR_PROGRAMS, NAMES, render
+from reka_cli.render import check as check_format
 from reka_cli.schema import read as read_schema
 from reka_cli.terminal import PIPED_PICTURE, Terminal, piped_picture, piped_text
 
@@ -46,6 +47,7 @@ def ask(
     context: Annotated[int | None, Option("--context", help="Tokens a local model has room for.", min=1)] = None,
     reasoning: Annotated[str, Option("--reasoning", metavar="show|hide", help="On stderr, on a terminal.")] = "show",
     format_: Annotated[str, Option("-f", "--format", help="How to print it.", metavar="|".join(NAMES))] = "auto",
+    live: Annotated[bool | None, Option("--live/--no-live", help="Repaint what is not finished, or do not.")] = None,
     output: Annotated[str | None, Option("-o", "--output", metavar="FILE", help="Put the answer there.")] = None,
     timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
     idle_timeout: Annotated[float, Option("--idle-timeout", help="For silence in the answer.", metavar="S")] = 60.0,
@@ -68,9 +70,13 @@ def ask(
     """
     if reasoning not in ("show", "hide"):
         raise UsageError(f"--reasoning is show or hide, not {reasoning!r}")
-    render = renderer(format_)
+    check_format(format_)
     terminal = Terminal(
-        quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show", speaks_json=format_ in FOR_PROGRAMS
+        quiet=quiet,
+        verbose=verbose,
+        shows_reasoning=reasoning == "show",
+        speaks_json=format_ in FOR_PROGRAMS,
+        live=live,
     )
     preparation = pictures.Preparation(max_side, keep_metadata)
     deadline = Deadline.after(timeout)
@@ -108,7 +114,7 @@ def ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
     with terminal.waiting(), closing(asked) as answer, _destination(output, loaded, terminal):
-        render(answer, terminal)
+        render(format_, answer, terminal)
     if loaded:
         terminal.detail(_sent(loaded))
     terminal.detail(_summary(answer))

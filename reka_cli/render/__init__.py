@@ -13,7 +13,8 @@ from reka_cli.terminal import Terminal
 Renderer = Callable[[Answer, Terminal], None]
 
 _RENDERERS = {
-    "auto": ("text", "render_text"),
+    "auto": ("", ""),  # markdown on a terminal, else text
+    "markdown": ("markdown", "render_markdown"),
     "text": ("text", "render_text"),
     "json": ("json_object", "render_json"),
     "jsonl": ("json_lines", "render_jsonl"),
@@ -22,9 +23,16 @@ NAMES = tuple(_RENDERERS)
 FOR_PROGRAMS = ("json", "jsonl")
 
 
-def renderer(name: str) -> Renderer:
-    """Give the function that prints an answer in a format; raise UsageError if there is no such format."""
+def check(name: str) -> None:
+    """Raise UsageError if there is no such format."""
     if name not in _RENDERERS:
         raise UsageError(f"there is no format {name!r}", hint=f"-f {'|'.join(NAMES)}")
+
+
+def render(name: str, answer: Answer, terminal: Terminal) -> None:
+    """Print an answer in a format."""
+    if name == "auto":
+        name = "markdown" if terminal.is_screen else "text"
     module, function = _RENDERERS[name]
-    return cast("Renderer", getattr(import_module(f"reka_cli.render.{module}"), function))
+    write = cast("Renderer", getattr(import_module(f"reka_cli.render.{module}"), function))
+    write(answer, terminal)

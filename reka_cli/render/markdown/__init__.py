@@ -1,0 +1,185 @@
+"""Markdown on a terminal while it streams; in a pipe, and where nothing can be repainted, block by block."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from reka_cli.answer import Answer
+from reka_cli.escapes import Cleaner
+from reka_cli.messages import Notice, ReasoningDelta, Start, TextDelta
+from reka_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from reka_cli.render.markdown.page import Look, Page
+
+_FRAME_S = 1 / 15
+_REST = 10  # times what a frame took: how long the next one is away at least
+_HEAD_START_S = 0.05  # the question goes out before what draws the answer is imported
+_SWITCH_S = 0.0005  # how long a thread may keep the others waiting: who reads must not wait for who draws
+_PIPE_COLUMNS = 80
+
+
+def render_markdown(answer: Answer, terminal: Terminal) -> None:
+    """Write the answer as it is to be read, notices to stderr; what came is there however it ends."""
+    writer = _Painter(terminal) if terminal.repaints else _Printer(terminal)
+    try:
+        _write(answer, writer, terminal)
+    except KeyboardInterrupt:
+        writer.check()  # it may be the painter that woke us
+        raise
+
+
+def _write(answer: Answer, writer: _Painter | _Printer, terminal: Terminal) -> None:
+    try:
+        for event in answer:
+            match event:
+                case Start():
+                    writer.begin()
+                case TextDelta(text):
+                    terminal.end_thinking()
+                    writer.feed(text)
+                case Notice(said):
+                    writer.aside()
+                    terminal.notice(said)
+                case ReasoningDelta(thought):
+                    writer.aside()
+                    terminal.think(thought)
+    finally:
+        terminal.end_thinking()
+        writer.end()
+
+
+class _Printer:
+    """Finished blocks only, each once."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._cleaner = Cleaner()
+        self._page: Page | None = None
+
+    def begin(self) -> None:
+        pass
+
+    def feed(self, text: str) -> None:
+        if self._page is None:
+            self._page = _page(self._terminal)
+        self._page.feed(self._cleaner.feed(text))
+        self._put(self._page.frame())
+
+    def aside(self) -> None:
+        if self._page:
+            self._put(self._page.lift())
+
+    def check(self) -> None:
+        pass
+
+    def end(self) -> None:
+        if self._page:
+            self._page.feed(self._cleaner.flush())
+            self._put(self._page.end())
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._terminal.write(text if self._terminal.is_screen else text.replace("\r\n", "\n"))
+
+
+class _Painter:
+    """The screen, painted by a thread of its own, so that a silence of the service shows all that came before it."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._cleaner = Cleaner()
+        self._came: list[str] = []
+        self._page: Page | None = None
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._switch_s = sys.getswitchinterval()
+
+    def begin(self) -> None:
+        """Import what draws, while the service is waited for."""
+        if not self._thread.is_alive():
+            sys.setswitchinterval(_SWITCH_S)
+            self._thread.start()
+
+    def feed(self, text: str) -> None:
+        self.check()
+        with self._changed:
+            self._came.append(text)
+            self._changed.notify()
+
+    def aside(self) -> None:
+        """Make room for a line on stderr, which may be the same screen."""
+        with self._changed:
+            if self._page:
+                self._terminal.write(self._page.lift())
+                self._came.append("")  # to be painted again
+
+    def check(self) -> None:
+        if self._failure:
+            raise self._failure
+
+    def end(self) -> None:
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+        sys.setswitchinterval(self._switch_s)
+        self.check()
+        text = self._taken() + self._cleaner.flush()
+        if text or self._page:
+            self._page = self._page or _page(self._terminal)
+            self._page.feed(text)
+            self._terminal.write(self._page.end())
+
+    def _run(self) -> None:
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._came or self._is_over, _HEAD_START_S)
+            page = _page(self._terminal)
+            while not self._is_over:
+                began = time.monotonic()
+                self._paint(page)
+                took_s = time.monotonic() - began
+                rest_s = max(_FRAME_S, _REST * took_s) - took_s
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_over, rest_s)
+                    self._changed.wait_for(lambda: self._came or self._is_over)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is read
+            self._failure = error
+            if not self._is_over:
+                _thread.interrupt_main()  # who waits for the service would not hear of it
+
+    def _paint(self, page: Page) -> None:
+        with self._changed:
+            if self._came:
+                self._page = page
+                page.feed(self._taken())
+                self._terminal.write(page.frame(_look(self._terminal)))
+
+    def _taken(self) -> str:
+        text, self._came = "".join(self._came), []
+        return self._cleaner.feed(text)
+
+
+def _page(terminal: Terminal) -> Page:
+    from rich.console import Console
+
+    from reka_cli.render.markdown.page import Page
+    from reka_cli.render.markdown.style import Palette
+
+    console = Console() if terminal.is_screen else Console(color_system=None, force_terminal=False)
+    return Page(Palette(console), _look(terminal))
+
+
+def _look(terminal: Terminal) -> Look:
+    from reka_cli.render.markdown.page import Look
+
+    columns, rows = terminal.size()
+    return Look(columns, rows, repaints=terminal.repaints, reflows=True)

@@ -1,0 +1,68 @@
+"""An answer on its way to a terminal: text in, one write a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reka_cli.render.markdown.draft import Draft
+from reka_cli.render.markdown.screen import Screen
+from reka_cli.render.markdown.style import Palette
+
+_TALLEST_APPENDED = 200  # lines that are kept back for the sake of a table's columns where nothing can be repainted
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the other end is: its size, and what it can do.
+
+    It `repaints` if the cursor can be moved, it `reflows` if it breaks lines anew when it gets narrower.
+    """
+
+    columns: int
+    rows: int
+    repaints: bool = True
+    reflows: bool = True
+
+
+class Page:
+    """Lays an answer out and keeps it on the screen; gives what is to be written."""
+
+    def __init__(self, palette: Palette, look: Look) -> None:
+        self._look = look
+        self.screen = Screen(look.columns, look.rows)
+        self.draft = Draft(palette, look.columns, self._tallest)
+
+    @property
+    def _tallest(self) -> int:
+        return self.screen.reach if self._look.repaints else _TALLEST_APPENDED
+
+    @property
+    def text(self) -> str:
+        """What of the answer is not finished."""
+        return self.draft.text
+
+    def feed(self, text: str) -> None:
+        """Take new text, without control characters."""
+        self.draft.feed(text)
+
+    def frame(self, look: Look | None = None) -> str:
+        """Give what brings the screen up to date."""
+        out = self._resized(look) if look else ""
+        finished = self.draft.finished()
+        return out + self.screen.paint(finished, self.draft.open(finished) if self._look.repaints else [])
+
+    def lift(self) -> str:
+        """Give what takes the open lines off the screen until the next frame, so that something else can be said."""
+        return self.screen.lift()
+
+    def end(self) -> str:
+        """Give the rest of the answer and the end of its last line."""
+        return self.screen.paint(self.draft.end(), []) + self.screen.end()
+
+    def _resized(self, look: Look) -> str:
+        if (look.columns, look.rows) == (self._look.columns, self._look.rows):
+            return ""
+        self._look = look
+        out = self.screen.resize(look.columns, look.rows, reflows=look.reflows) if look.repaints else ""
+        self.draft.resize(look.columns, self._tallest)
+        return out

@@ -1,0 +1,276 @@
+"""The answer on a terminal, through the real process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Result, Run
+from screens import Emulator, at_once
+
+TEXT = """\
+# A cat
+
+It sits on **a wall** and looks at the sea, see [the map](https://x.y/map).
+
+- grey, with `stripes`
+- asleep
+
+| what | how many |
+|---|---|
+| cats | 1 |
+| gulls | 12 |
+
+```python
+def cat():
+    return "meow"
+```
+"""
+TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot"  # of 80 columns
+HALF = "This is the sandbox of reka-cli: a stand-in for Reka,"
+SANDBOX = {"REKA_PROVIDER": "sandbox"}
+
+
+@pytest.fixture
+def markdown_env(serve_stream: Callable[..., str]) -> dict[str, str]:
+    """The environment of a user whose model answers TEXT, a few characters at a time."""
+    deltas = [TEXT[at : at + 7] for at in range(0, len(TEXT), 7)]
+    chunks = [{"choices": [{"delta": {"content": delta}}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return {"REKA_API_BASE": serve_stream(body.encode()) + "/v1", "REKA_MODEL": "m"}
+
+
+class Terminal:
+    """A terminal with a process on it; `came` is all that was written, as far as it was read."""
+
+    def __init__(self, ours: int, process: subprocess.Popen[bytes]) -> None:
+        self.ours = ours
+        self.process = process
+        self.came = b""
+
+    def read_until(self, wanted: str) -> None:
+        while wanted not in re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.came.decode("utf-8", "replace")):
+            assert self._read(), f"{wanted!r} never came: {self.came!r}"
+
+    def read(self) -> tuple[int, str]:
+        """The exit code and all that was written."""
+        while self._read():
+            pass
+        return self.process.wait(30), self.came.decode()
+
+    def _read(self) -> bytes:
+        try:
+            chunk = os.read(self.ours, 65_536)
+        except OSError:  # Linux says so when the last process has left the terminal
+            return b""
+        self.came += chunk
+        return chunk
+
+
+@contextmanager
+def on_terminal(env: dict[str, str], *arguments: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "reka_cli", "ask", "-n", *arguments, "hello"]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
+    with subprocess.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
+        os.close(theirs)
+        try:
+            yield Terminal(ours, process)
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def left(came: str) -> list[str]:
+    emulator = Emulator(80, 24)
+    emulator.feed(came)
+    return emulator.everything
+
+
+def test_on_a_terminal_the_answer_is_markdown(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | markdown_env) as terminal:
+        code, came = terminal.read()
+
+    assert (code, left(came)) == (0, at_once(TEXT, 80))
+    assert came.endswith("\r\n")
+
+
+def test_without_live_nothing_is_painted_twice(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | markdown_env, "--no-live", "-q") as terminal:
+        code, came = terminal.read()
+
+    assert (code, left(came)) == (0, at_once(TEXT, 80))
+    assert set(re.findall(r"\x1b\[[?0-9;]*([a-zA-Z])", came)) == {"m"}
+
+
+def test_a_dumb_terminal_gets_text_without_control_sequences(
+    clean_env: dict[str, str], markdown_env: dict[str, str]
+) -> None:
+    with on_terminal(clean_env | markdown_env | {"TERM": "dumb"}) as terminal:
+        code, came = terminal.read()
+
+    assert (code, came.replace("\r\n", "\n").splitlines()) == (0, at_once(TEXT, 80))
+
+
+def test_without_colours_there_are_none(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | markdown_env | {"NO_COLOR": "1"}) as terminal:
+        code, came = terminal.read()
+
+    codes = {one for found in re.findall(r"\x1b\[([0-9;]*)m", came) for one in found.split(";")}
+    assert code == 0
+    assert [one for one in codes if one.isdecimal() and 30 <= int(one) <= 107] == []
+
+
+def test_piped_markdown_has_no_control_sequences(run: Run, markdown_env: dict[str, str]) -> None:
+    result = run("ask", "-n", "-f", "markdown", "hello", env=markdown_env)
+
+    assert result == Result(0, "\n".join(at_once(TEXT, 80)) + "\n", "")
+
+
+def test_a_narrow_pipe_says_so_itself(run: Run, markdown_env: dict[str, str]) -> None:
+    result = run("ask", "-n", "-f", "markdown", "hello", env=markdown_env | {"COLUMNS": "40"})
+
+    assert result.stdout.splitlines() == at_once(TEXT, 40)
+
+
+def test_what_came_before_a_silence_is_on_the_screen(clean_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
+        terminal.read_until(HALF)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int, code: int) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
+        terminal.read_until(HALF)
+        terminal.process.send_signal(number)
+        ended, came = terminal.read()
+
+    assert (ended, left(came)) == (code, [HALF])
+    assert came.endswith("\r\n")
+    assert came.count("\x1b[?2026h") == came.count("\x1b[?2026l")
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "wanted"),
+    [
+        ("sandbox-length", 10, [HALF, "error: the answer was cut off: it reached the longest the service gives"]),
+        ("sandbox-empty", 10, ["error: the answer is empty"]),
+        (
+            "sandbox-take-back",
+            0,
+            ["notice: the service took back the end of its answer", TOLD, "see.", "", "Your question was: hello"],
+        ),
+    ],
+)
+def test_errors_and_notices_stand_on_lines_of_their_own(
+    clean_env: dict[str, str], model: str, code: int, wanted: list[str]
+) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", model) as terminal:
+        ended, came = terminal.read()
+
+    shown = left(came)
+    assert ended == code
+    assert sorted(shown) == sorted(wanted)
+
+
+def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-rewrite") as terminal:
+        ended, came = terminal.read()
+
+    text = " ".join(" ".join(left(came)).split())
+    assert ended == 0
+    assert "notice: the service rewrote its answer" in text
+    assert "substitute for Reka, not a model" in text or "ubstitute for Reka, not a model" in text
+
+
+def test_reasoning_stands_above_the_answer(clean_env: dict[str, str]) -> None:
+    env = clean_env | SANDBOX
+    with on_terminal(env | {"REKA_PROVIDER": "sandbox"}, "-m", "sandbox-reasoning-tags") as terminal:
+        ended, came = terminal.read()
+
+    assert (ended, left(came)[-1]) == (0, "Your question was: hello")
+
+
+def test_a_terminal_that_is_closed_ends_it_at_once(clean_env: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-m", "sandbox-slow", "hello"]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": subprocess.PIPE}
+    env = clean_env | SANDBOX | {"TERM": "xterm"}
+    with subprocess.Popen(command, env=env, cwd=ROOT, **streams) as process:
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
+        _, stderr = process.communicate(timeout=30)
+
+    assert (process.returncode, stderr) == (10, b"error: cannot write the answer: input/output error\n")
+
+
+def test_the_question_is_out_before_what_draws_the_answer_is_imported() -> None:
+    code = """
+import sys
+from reka_cli.answer import Answer
+from reka_cli.messages import Done, Start, TextDelta
+from reka_cli.render import render
+from reka_cli.terminal import Terminal
+
+def events():
+    yield Start("m")
+    print([name for name in ("rich", "markdown_it", "pygments") if name in sys.modules], file=sys.stderr)
+    yield TextDelta("hello")
+    yield Done("stop")
+
+render("auto", Answer(events(), "web", "m"), Terminal())
+print("rich" in sys.modules, file=sys.stderr)
+"""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=os.environ | {"TERM": "xterm"}, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    os.close(theirs)
+    os.close(ours)
+
+    assert ended.stderr == b"[]\nTrue\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_in_tmux_nothing_is_lost_by_a_resize(
+    clean_env: dict[str, str], tmp_path: Path, serve_stream: Callable[..., str]
+) -> None:
+    words = [f"w{number:03d}" for number in range(400)]
+    text = "\n\n".join(" ".join(words[at : at + 40]) for at in range(0, 400, 40))
+    chunks = [{"choices": [{"delta": {"content": text}}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    base = serve_stream("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode())
+    socket = str(tmp_path / "tmux")
+
+    def tmux(*arguments: str) -> str:
+        command = ["tmux", "-S", socket, "-f", "/dev/null", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=clean_env, cwd=ROOT).stdout
+
+    ask = f"REKA_API_BASE={base}/v1 {sys.executable} -m reka_cli ask -n -m m hello; echo ended; exec sleep 60"
+    tmux("new-session", "-d", "-x", "80", "-y", "24", "sh", "-c", ask)
+    try:
+        tmux("resize-window", "-x", "50", "-y", "12")
+        shown = ""
+        until = time.monotonic() + 30
+        while "ended" not in shown and time.monotonic() < until:
+            shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+    finally:
+        tmux("kill-server")
+
+    assert re.findall(r"w\d{3}", shown) == words
