@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reka_cli.answer import Answer
+from reka_cli.answer import Answer, bounded
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import Source, load_all
-from reka_cli.messages import ChatRequest, Image, Message, Notice, Options
+from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options
 from reka_cli.schema import check, held
 from reka_cli.videos import load as load_video
 
@@ -112,7 +112,11 @@ class Client:
         model = model or self._model
         provider = self._open(model, deadline)
         request = ChatRequest(tuple(messages), model or provider.default_model, options, schema)
-        events = provider.events(request) if schema is None else held(provider.events, request)
+
+        def ask(request: ChatRequest) -> Events:
+            return bounded(provider.events(request))
+
+        events = ask(request) if schema is None else held(ask, request)
         images = [image for message in messages for image in message.images]
         return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)
 

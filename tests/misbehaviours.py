@@ -25,6 +25,17 @@ CUT_OFF = "error: the answer was cut off"
 NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
 MORE_TIME = "hint: --timeout SECONDS allows more time\n"
 MORE_SILENCE = "hint: --idle-timeout SECONDS allows longer silence\n"
+REWROTE = "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n"
+UNREADABLE = "error: the answer of HOST cannot be read"
+NOT_JSON = "error: the service sent something that is not JSON in its answer\n"
+NO_STREAM = "error: the service sent something that is no stream of events\n"
+PAGE = "error: the service answered with a web page where an answer was due\n"
+TOO_LONG_EVENT = "error: the service sent more than 16 MB as one event\n"
+TOO_LONG_ANSWER = "error: the service sent more than 32 million characters as one answer\n"
+TRICKS = (
+    "\x1b[31mred \x1b]8;;https://evil.example/\x1b\\a link\x1b]8;;\x1b\\ \x9b2J\x1bP$q\x1b\\ \u202ereversed\u202c "
+    "\x1b[201~ \x07\r\n\x1b]0;title\x07"
+)
 CODES = {cls.exit_code: cls.code for cls in vars(errors).values() if isinstance(cls, type) and hasattr(cls, "code")}
 
 
@@ -59,10 +70,20 @@ def good(stderr: str = "", **answer: Any) -> Row:
     return Row(0, WHOLE, stderr, answer=answer)
 
 
-def tokens(put_in: int, put_out: int) -> dict[str, int | None]:
+def good_of(stdout: str, text: str | None = None, **answer: Any) -> Row:
+    """Another whole answer; `text` is what came, where not all of it is shown."""
+    text = stdout[:-1] if text is None else text
+    return Row(0, stdout, "", deltas=text, answer={"text": text, **answer})
+
+
+def tokens(put_in: int | None, put_out: int | None) -> dict[str, int | None]:
     return {"input_tokens": put_in, "output_tokens": put_out, "cost_usd": None}
 
 
+IN_VAIN = Row(8, "", f"error: no whole answer within TOTAL s\n{MORE_TIME}")
+HALF_IN_VAIN = replace(IN_VAIN, stdout=HALF)
+NO_HTTP = Row(9, "", "error: the connection to HOST failed: what answers there does not speak HTTP\n")
+CUT = Row(10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n")
 ESCAPED = Row(0, WHOLE, "", deltas=ESCAPES + WHOLE[:-1], answer={"text": ESCAPES + WHOLE[:-1], "usage": tokens(21, 21)})
 WEB: dict[str, Row] = {
     "400": Row(5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
@@ -84,22 +105,22 @@ WEB: dict[str, Row] = {
     "html": Row(4, "", "error: HOST answered with a web page (200) where an answer was due\n"),
     "redirect": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n"),
     "hang-up": Row(9, "", "error: the connection to HOST failed: it was closed without an answer\n"),
-    "silent": Row(8, "", f"error: no whole answer within TOTAL s\n{MORE_TIME}"),
+    "silent": IN_VAIN,
     "empty": Row(10, "", "error: the answer is empty\n"),
     "nothing": Row(10, "", NO_END),
-    "cut": Row(10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n"),
+    "cut": CUT,
     "no-end": Row(10, WHOLE, NO_END),
     "length": Row(10, HALF, f"{CUT_OFF}: it reached the longest the service gives\n"),
     "context": Row(10, HALF, f"{CUT_OFF}: the conversation is longer than the model can take\n"),
     "filtered": Row(10, HALF, f"{CUT_OFF} by a filter of the service\n"),
     "stall": Row(8, HALF, f"error: HOST was silent for 0.5 s\n{MORE_SILENCE}"),
-    "garbage": Row(7, HALF, "error: the service sent something that is not JSON in its answer\n"),
+    "garbage": Row(7, HALF, NOT_JSON),
     "error-event": Row(7, HALF, "error: the service reported an error: the sandbox gives up\n"),
     "error-field": Row(7, HALF, "error: the service reported an error: the sandbox gives up\n"),
     "rewrite": Row(
         0,
         HALF + WHOLE.removeprefix("This is the sandbox of reka-cli: a s").replace("tand-in", "ubstitute"),
-        "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n",
+        REWROTE,
         answer={"text": WHOLE[:-1].replace("stand-in", "substitute")},
     ),
     "take-back": Row(
@@ -136,6 +157,113 @@ WEB: dict[str, Row] = {
     "fenced": good(),
     "bad-json": good(),
     "bad-json-once": good(),
+    "no-http": NO_HTTP,
+    "http-0.9": NO_HTTP,
+    "http-2": NO_HTTP,
+    "odd-status": NO_HTTP,
+    "status-999": Row(7, "", "error: HOST answered 999\n"),
+    "endless-status": Row(7, "", f"{UNREADABLE}: a line of its HTTP is too long\n"),
+    "endless-headers": Row(7, "", f"{UNREADABLE}: it has too many headers\n"),
+    "slow-headers": IN_VAIN,
+    "many-headers": Row(7, "", f"{UNREADABLE}: it has too many headers\n"),
+    "huge-cookie": Row(7, "", f"{UNREADABLE}: a line of its HTTP is too long\n"),
+    "odd-headers": good(),
+    "continue": good(),
+    "endless-continue": IN_VAIN,
+    "early-hints": Row(7, "", "error: HOST answered 103 (Early Hints)\n"),
+    "reset": Row(9, "", "error: the connection to HOST failed: connection reset by peer\n"),
+    "101": Row(7, "", "error: HOST answered 101 (Switching Protocols)\n"),
+    "204": Row(10, "", NO_END),
+    "204-body": Row(10, "", NO_END),
+    "205": Row(10, "", NO_END),
+    "206": Row(7, "", "error: HOST answered 206 (Partial Content)\n"),
+    "300": Row(7, "", "error: HOST answered 300 (Multiple Choices)\n"),
+    "301": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (301) where an answer was due\n"),
+    "303": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (303) where an answer was due\n"),
+    "304": Row(7, "", "error: HOST answered 304 (Not Modified)\n"),
+    "307": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (307) where an answer was due\n"),
+    "308": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (308) where an answer was due\n"),
+    "redirect-loop": Row(4, "", "error: HOST answered with a redirect (302) where an answer was due\n"),
+    "retry-negative": Row(6, "", "error: HOST answered 429 (Too Many Requests)\n"),
+    "retry-huge": Row(
+        6,
+        "",
+        "error: HOST answered 429 (Too Many Requests) (try again in 1000000000 s)\n",
+        retry_after_s=1_000_000_000.0,
+    ),
+    "retry-rubbish": Row(6, "", "error: HOST answered 429 (Too Many Requests)\n"),
+    "retry-past": Row(6, "", "error: HOST answered 429 (Too Many Requests)\n", retry_after_s=0.0),
+    "endless-error": Row(7, "", "error: HOST answered 500 (Internal Server Error)\n"),
+    "slow-error": Row(7, "", "error: HOST answered 500 (Internal Server Error)\n"),
+    "long-error": Row(7, "", f"error: HOST answered 500: {('sandbox ' * 38)[:300]}\n"),
+    "deep-error": Row(7, "", "error: HOST answered 500 (Internal Server Error)\n"),
+    "error-tricks": Row(7, "", "error: HOST answered 500: red a link <U+202E>reversed<U+202C>\n"),
+    "cut-chunk": CUT,
+    "odd-chunk": CUT,
+    "huge-chunk": CUT,
+    "endless-chunk-size": Row(7, HALF, f"{UNREADABLE}: a line of its HTTP is too long\n"),
+    "trailers": good(),
+    "endless-trailers": good(),
+    "short-length": Row(10, HALF, NO_END),
+    "long-length": good(),
+    "long-length-cut": CUT,
+    "negative-length": good(),
+    "odd-length": good(),
+    "two-lengths": Row(7, "", f"{UNREADABLE}: it announces two lengths\n"),
+    "two-framings": good(),
+    "odd-framing": good(),
+    "http-1.0": good(),
+    "reset-later": Row(10, HALF, f"{CUT_OFF}: the connection to HOST failed: connection reset by peer\n"),
+    "gzip": good(),
+    "deflate": good(),
+    "brotli": Row(7, "", f"{UNREADABLE}: it is compressed (br), which nobody asked for\n"),
+    "gzip-twice": good(),
+    "gzip-broken": Row(7, "", f"{UNREADABLE}: its compression is broken\n"),
+    "gzip-bomb": Row(7, "", TOO_LONG_EVENT),
+    "byte-by-byte": good(),
+    "drip": HALF_IN_VAIN,
+    "comments": HALF_IN_VAIN,
+    "no-progress": HALF_IN_VAIN,
+    "endless-line": Row(7, HALF, TOO_LONG_EVENT),
+    "endless-data": Row(7, HALF, TOO_LONG_EVENT),
+    "endless-text": Row(7, WHOLE[:-1] + "x" * (12 << 20) + "\n", TOO_LONG_EVENT),
+    "endless-blanks": good(),
+    "endless-reasoning": good(),
+    "flip-flop": Row(
+        7,
+        HALF + "heads\ntails\n" * 50,
+        REWROTE * 100 + "error: the service rewrote its answer more than 100 times\n",
+    ),
+    "after-end": good(),
+    "after-reason": good(),
+    "mark": good(),
+    "crlf": good(),
+    "cr": good(),
+    "empty-data": good(),
+    "utf-16": Row(7, "", NO_STREAM),
+    "no-utf-8": good_of(WHOLE.replace("sandbox", "s\ufffdndbox")),
+    "plain-text": Row(7, "", NO_STREAM),
+    "mislabelled": Row(7, "", NOT_JSON),
+    "unlabelled": good(),
+    "page-as-json": Row(4, "", PAGE),
+    "page-as-stream": Row(4, "", PAGE),
+    "endless-json": Row(7, "", "error: HOST answered with more than 1048576 bytes\n"),
+    "deep": Row(7, HALF, NOT_JSON),
+    "digits": Row(7, HALF, NOT_JSON),
+    "raw-null": Row(7, HALF, NOT_JSON),
+    "no-object": Row(7, HALF, "error: the service sent an answer that is no object\n"),
+    "no-text": Row(7, HALF, "error: the service sent an answer whose text is no text\n"),
+    "odd-reason": Row(10, HALF, "error: the service ended its answer with something else, not with 'stop'\n"),
+    "capital-reason": Row(10, WHOLE, "error: the service ended its answer with 'STOP', not with 'stop'\n"),
+    "large-counts": good(usage=tokens(None, None)),
+    "odd-counts": good(usage=tokens(None, None)),
+    "negative-counts": good(usage=tokens(None, None)),
+    "double-keys": good(),
+    "nulls": good_of(WHOLE, WHOLE[:-1].replace("a", "a\0")),
+    "half-characters": good_of(
+        WHOLE.replace("stand-in", "stand\ufffdin"), WHOLE[:-1].replace("stand-in", "stand\ud83din")
+    ),
+    "tricks": good_of(f"red a link  <U+202E>reversed<U+202C>  \n{WHOLE}", TRICKS + WHOLE[:-1], usage=tokens(27, 27)),
 }
 KEY_REFUSED = Row(3, "", f"error: HOST answered 401: Unauthorized\n{KEY_HINT}")
 THOUGHT = {"reasoning": TRACE, "usage": tokens(1, 32)}
@@ -145,6 +273,15 @@ API: dict[str, Row] = (
     | {
         "401": KEY_REFUSED,
         "401-once": KEY_REFUSED,  # there is no fresh key to be had
+        "endless-text": Row(7, HALF[:-1] + "x" * (1953 << 14) + "\n", TOO_LONG_ANSWER),
+        "endless-blanks": Row(7, HALF, "error: the service sent more than 1 MB of blanks in a row\n"),
+        "endless-reasoning": Row(7, HALF, TOO_LONG_ANSWER, answer={"reasoning": "x" * (1953 << 14)}),
+        "flip-flop": good(),
+        "after-reason": good(
+            "notice: the service went on after the end of its answer, which is left out\n", usage=tokens(1, 21)
+        ),
+        "odd-reason": Row(10, HALF, NO_END),
+        "tricks": replace(WEB["tricks"], answer={**WEB["tricks"].answer, "usage": tokens(1, 27)}),
         "osc52": replace(ESCAPED, answer={**ESCAPED.answer, "usage": tokens(1, 21)}),
         "rewrite": good(),  # on a wire of deltas nothing can be taken back
         "take-back": good(),
@@ -260,3 +397,7 @@ def _answer(row: Row, wire: str, fault: str) -> dict[str, Any]:
         "attempts": 1,
         **row.answer,
     }
+
+
+# rows that take seconds, of a processor or of the clock
+HEAVY = {"endless-text", "endless-reasoning", "endless-data", "gzip-bomb", "slow-error"}

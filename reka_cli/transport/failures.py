@@ -39,6 +39,8 @@ _TAKES_NO_IMAGE = re.compile(
     r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
 )
 
+_LONGEST_WAIT_S = 1e9  # which nobody waits for; what is asked for may have any number of digits
+
 # Every exception of the two libraries that can come out of a request is one of these; a test holds that.
 TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, urllib3.exceptions.TimeoutStateError)
 UNREADABLE = (
@@ -102,7 +104,7 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
         )
     if isinstance(error, MISUSED):
         return UsageError(f"cannot ask {host}: {_reason(error)}")
-    if isinstance(error, UNREADABLE):
+    if isinstance(error, UNREADABLE) or any(map(_is_too_much, _causes(error))):
         return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
     if isinstance(error, DISTURBED):
         return NetworkError(f"the connection to {host} failed: {_reason(error)}")
@@ -124,6 +126,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             yield cause
             context = None if cause.__suppress_context__ else cause.__context__
             waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, context]
+
+
+def _is_too_much(cause: BaseException) -> bool:
+    """Whether it is what http.client raises for a line or for headers that go on and on."""
+    return isinstance(cause, http.client.LineTooLong) or type(cause) is http.client.HTTPException
 
 
 def _reason(error: Exception) -> str:
@@ -149,14 +156,30 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
             return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
         case socket.gaierror():
             return "the name is not known"
-        case http.client.IncompleteRead():  # which both of urllib3's are too
-            return "it ended in the middle"
         case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
+            return "it ended in the middle"
+        case urllib3.exceptions.InvalidHeader():
+            return "it announces two lengths"
+        case DecodeError():
+            return "its compression is broken"
+        case http.client.HTTPException():  # which both IncompleteRead of urllib3's are too
+            return _name_of_http(cause)
+        case _:
+            return None
+
+
+def _name_of_http(cause: http.client.HTTPException) -> str | None:
+    match cause:
+        case http.client.IncompleteRead():
             return "it ended in the middle"
         case http.client.RemoteDisconnected():
             return "it was closed without an answer"
-        case DecodeError():
-            return "its compression is broken"
+        case http.client.BadStatusLine() | http.client.UnknownProtocol():
+            return "what answers there does not speak HTTP"
+        case http.client.LineTooLong():
+            return "a line of its HTTP is too long"
+        case _ if _is_too_much(cause):
+            return "it has too many headers"
         case _:
             return None
 
@@ -204,9 +227,9 @@ def retry_after_s(value: str | None) -> float | None:
     """Read a Retry-After header, seconds or a date, as seconds from now."""
     if not value:
         return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
-        return float(value)
+    if re.fullmatch(r"\d+(\.\d+)?", value.strip(), re.ASCII):
+        return min(float(value), _LONGEST_WAIT_S)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT_S)
     except (ValueError, OverflowError):
         return None
