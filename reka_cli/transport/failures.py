@@ -102,6 +102,8 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
         return DeadlineExceeded(
             f"{host} was silent for {limits.idle_s:g} s", hint="--idle-timeout SECONDS allows longer silence"
         )
+    if isinstance(error, OSError) and "certificate bundle" in str(error):  # requests has no class for it
+        return UsageError("REQUESTS_CA_BUNDLE names no file or folder", hint="unset REQUESTS_CA_BUNDLE")
     if isinstance(error, MISUSED):
         return UsageError(f"cannot ask {host}: {_reason(error)}")
     if isinstance(error, UNREADABLE) or any(map(_is_too_much, _causes(error))):
@@ -151,11 +153,13 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
             answered = re.search(r"Tunnel connection failed: (\d{3})", whole)
             return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({cause.verify_message})"
+            return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
+        case ssl.SSLEOFError():
+            return "no TLS (it was closed)"
         case ssl.SSLError():
             return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
         case socket.gaierror():
-            return "the name is not known"
+            return "the name cannot be looked up now" if cause.errno == socket.EAI_AGAIN else "the name is not known"
         case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
             return "it ended in the middle"
         case urllib3.exceptions.InvalidHeader():
