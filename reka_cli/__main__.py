@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
 def main() -> None:
     """Run the command line."""
+    _occupy_closed_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # while the command line is imported there is nothing to unwind: Ctrl-C just ends it, without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from reka_cli.cli import entry
 
     entry()
+
+
+def _occupy_closed_streams() -> None:
+    """Put nothing where a standard stream is closed: the next socket would get its number, and what is said there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 if __name__ == "__main__":

@@ -58,11 +58,15 @@ class Terminal:
         if self._spinner:
             self._spinner.show(" ".join(clean(what).split()))
 
+    def check_output(self) -> None:
+        """Raise UsageError if there is nowhere to put an answer, before it is asked and paid for."""
+        if sys.stdout is None:
+            raise UsageError("standard output is closed: there is nowhere to put the answer")
+
     def write(self, text: str) -> None:
         """Write a part of the answer to stdout, at once; raise IncompleteAnswer if it cannot be written."""
         self._settle()
-        if sys.stdout is None:
-            raise UsageError("standard output is closed: there is nowhere to put the answer")
+        self.check_output()
         data = memoryview(text.encode("utf-8", "replace"))  # a lone surrogate is no character
         try:
             sys.stdout.flush()
@@ -213,11 +217,21 @@ def _is_piped(stdin: TextIO | None) -> bool:
 
 def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
     try:
-        while block := os.read(0, 65_536):  # not sys.stdin: its lock would be held when the interpreter ends
+        while block := _read():
             blocks.put(block)
         blocks.put(b"")
     except OSError as error:
         blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
+
+
+def _read() -> bytes:
+    while True:
+        try:
+            return os.read(0, 65_536)  # not sys.stdin: its lock would be held when the interpreter ends
+        except BlockingIOError:  # a pipe that another program made so
+            import select
+
+            select.select([0], [], [])
 
 
 def _text(data: bytes) -> str:

@@ -61,6 +61,7 @@ def ask(
     terminal = Terminal(
         quiet=quiet, verbose=verbose, shows_reasoning=reasoning == "show", speaks_json=format_ in FOR_PROGRAMS
     )
+    terminal.check_output()
     deadline = Deadline.after(timeout)
     client = Client(
         provider,
