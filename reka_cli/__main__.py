@@ -9,6 +9,7 @@ import sys
 
 def main() -> None:
     """Run the command line."""
+    _occupy_closed_streams()
     if sys.argv[1:] == ["--version"] and _tell_version():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -28,6 +29,15 @@ def _tell_version() -> bool:
     except OSError:
         return False
     return True
+
+
+def _occupy_closed_streams() -> None:
+    """Put nothing where a standard stream is closed: the next socket would get its number, and what is said there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import assert_never
 
-from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError
+from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
+
+LONGEST = 32_000_000  # characters, reasoning too: some times what the longest context of a model holds
 
 _WHOLE = frozenset({"stop"})  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
 _WORD = re.compile(r"[a-z_-]{1,30}", re.IGNORECASE)
@@ -19,6 +23,20 @@ _CUT = {
     "content_filter": "the answer was cut off by a filter of the service",
     "invalid": "the answer is not valid against the schema, not the second time either",
 }
+
+
+def bounded(events: Events) -> Events:
+    """Pass on no more than LONGEST characters, so that memory stays flat whatever comes; raise ServiceError then."""
+    left = LONGEST
+    with closing(events):
+        for event in events:
+            if isinstance(event, TextDelta | ReasoningDelta):
+                left -= len(event.text)
+                if left < 0:
+                    raise ServiceError(
+                        f"the service sent more than {LONGEST // 10**6} million characters as one answer"
+                    )
+            yield event
 
 
 class Answer:
@@ -44,8 +62,8 @@ class Answer:
         self.first_token_s: float | None = None
         self._asked_at = time.monotonic()
         self._ended_at: float | None = None
-        self._pieces: list[str] = []
-        self._thoughts: list[str] = []
+        self._text = io.StringIO()
+        self._reasoning = io.StringIO()
         self._passed_on = 0  # characters
         self._allow_partial = allow_partial
         self._failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
@@ -56,13 +74,12 @@ class Answer:
 
     @property
     def text(self) -> str:
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+        return self._text.getvalue()
 
     @property
     def reasoning(self) -> str | None:
         """What the model thought before it answered; None if it does not tell."""
-        return "".join(self._thoughts) or None
+        return self._reasoning.getvalue() or None
 
     @property
     def total_s(self) -> float:
@@ -107,15 +124,17 @@ class Answer:
             case TextDelta(text):
                 if self.first_token_s is None:
                     self.first_token_s = self.total_s
-                self._pieces.append(text)
+                self._text.write(text)
                 self._passed_on += len(text)
             case ReasoningDelta(text):
-                self._thoughts.append(text)
+                self._reasoning.write(text)
             case Usage():
                 self.usage = event
             case Done(finish_reason, text, model_served):
                 self.finish_reason, self.model_served = finish_reason, model_served
-                self._pieces = self._pieces if text is None else [text]
+                if text is not None:
+                    self._text = io.StringIO()
+                    self._text.write(text)
             case Notice(is_retry=is_retry):
                 self.attempts += is_retry
             case _:
@@ -127,7 +146,7 @@ class Answer:
             return None if clean(self.text).strip() else IncompleteAnswer("the answer is empty")
         if self.finish_reason is None:
             return IncompleteAnswer("the answer was cut off: the service did not say that this is its end")
-        if self.finish_reason == "length" and self._thoughts and not clean(self.text).strip():
+        if self.finish_reason == "length" and self.reasoning and not clean(self.text).strip():
             message = "the answer is empty: the reasoning used up the tokens it may take"
             return IncompleteAnswer(message, hint="--max-tokens with a higher number")
         # a word, and nothing that a service might smuggle into a message of ours

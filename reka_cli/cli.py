@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +22,9 @@ from reka_cli.render import FOR_PROGRAMS
 from reka_cli.terminal import OutputClosed, Terminal, report, say
 
 COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
+
+
+_PATIENCE_S = 1.0  # from a signal to the end
 
 
 class Terminated(BaseException):
@@ -40,8 +44,8 @@ class _WasTerminated(RekaError):
 def entry() -> NoReturn:
     """The console script: one command, then the end of the process."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; stderr is for the user
     try:
@@ -124,9 +128,13 @@ def _trace(arguments: Sequence[str]) -> None:
             error = error.__cause__
 
 
-def _terminate(*_: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one does not wait
-    raise Terminated
+def _stop(number: int, _: object) -> NoReturn:
+    """Unwind, but not for long: nobody may be reading what is still to be written."""
+    signal.signal(number, signal.SIG_DFL)  # the second one does not wait
+    patience = threading.Timer(_PATIENCE_S, os._exit, [128 + number])
+    patience.daemon = True
+    patience.start()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def _end_quietly(code: int) -> int:

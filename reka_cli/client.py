@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reka_cli.answer import Answer
+from reka_cli.answer import Answer, bounded
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
@@ -137,7 +137,11 @@ class Client:
         provider = self._open(model, deadline)
         told = tuple(_told_names(_watched(message, self._progress)) for message in messages)
         request = ChatRequest(told, model or provider.default_model, options, schema)
-        events = provider.events(request) if schema is None else held(provider.events, request)
+
+        def ask(request: ChatRequest) -> Events:
+            return bounded(provider.events(request))
+
+        events = ask(request) if schema is None else held(ask, request)
         images = [image for message in messages for image in message.images]
         events = _with_notices(events, [image.notice for image in messages[-1].images if image.notice])
         return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)

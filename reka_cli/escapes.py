@@ -1,6 +1,13 @@
 """What of a foreign text may reach a terminal: no control characters, no escape sequences, not even cut in two.
 
-Source: ECMA-48 (5th edition, 1991) 5.3 to 5.6; xterm's ctlseqs for OSC ended by BEL.
+What changes the direction of a text (embeddings, overrides, isolates) is shown by its name, `<U+202E>`: it can make a
+line read as what it is not, also on the terminal of whoever opens a file later, so a pipe makes no difference. It is
+not dropped, for it may be the very thing that was asked about. Right-to-left letters and the marks U+200E, U+200F and
+U+061C stay, which is enough for Arabic and Hebrew; the formats for programs keep everything. Half a character becomes
+U+FFFD.
+
+Sources: ECMA-48 (5th edition, 1991) 5.3 to 5.6; xterm's ctlseqs for OSC ended by BEL; Unicode Standard Annex 9, 2;
+Boucher and Anderson, "Trojan Source" (2021).
 """
 
 from __future__ import annotations
@@ -21,12 +28,15 @@ _UNWANTED = re.compile(
     rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 _NOT_ESCAPED_BY_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _UNFINISHED = re.compile(rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z")
 
 
 def clean(text: str) -> str:
-    """Remove C0 controls but newline and tab, DEL, C1 controls and whole escape sequences from a finished text."""
-    return _UNWANTED.sub("", text)
+    """Remove controls (C0 but newline and tab, DEL, C1) and whole escape sequences, and show changes of direction."""
+    seen = _TURNS.sub(lambda turn: f"<U+{ord(turn[0]):04X}>", _UNWANTED.sub("", text))
+    return _HALVES.sub("\ufffd", seen)
 
 
 def json_line(value: Any) -> str:

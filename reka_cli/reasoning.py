@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reka_cli.errors import ServiceError
 from reka_cli.messages import ReasoningDelta, TextDelta
 
 _REASONING = {"<reasoning>": "</reasoning>", "<think>": "</think>"}
 _WRAPPERS = {"<answer>": "</answer>", "<result>": "</result>"}
 _OPENING = (*_REASONING, *_WRAPPERS)
+_MOST_TAGS = 100  # that open something; what models write has two or three
+_MOST_BLANKS = 1 << 20  # characters that are held back until it shows whether they are a part of the answer
 
 Delta = TextDelta | ReasoningDelta
 
 
 class Splitter:
-    """Splits a text that comes in pieces, cut anywhere; what is lost is tags and the blanks around the answer."""
+    """Splits a text that comes in pieces, cut anywhere; what is lost is tags and the blanks around the answer.
+
+    Raises ServiceError for blanks and closing tags without end, which would be held back.
+    """
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held = ""  # what may be the begin of a tag
+        self._blanks: list[str] = []  # in front of it: blanks, and closing tags, of which it is not known what follows
+        self._blanks_size = 0
+        self._opened = 0
         self._closing = ""  # the tag that ends the reasoning we are in
         self._has_begun = False  # the answer
         self._ends: tuple[str, ...] = ("<sep>",)
@@ -36,14 +45,12 @@ class Splitter:
                     return
             elif not self._open():
                 return
-        cut = _end_begins(self._held, self._ends)
-        if cut:
-            yield TextDelta(self._held[:cut])
-        self._held = self._held[cut:]
+        yield from self._text()
 
     def flush(self) -> Iterator[Delta]:
         """Give what was held back, now that nothing more comes."""
-        held, self._held = self._held, ""
+        held = "".join([*self._blanks, self._held])
+        self._held, self._blanks = "", []
         if self._closing:
             if held:
                 yield ReasoningDelta(held)
@@ -53,18 +60,36 @@ class Splitter:
         if text := held.rstrip():
             yield TextDelta(text)
 
+    def _text(self) -> Iterator[TextDelta]:
+        cut = _end_begins(self._held, self._ends)
+        if cut:
+            yield TextDelta("".join([*self._blanks, self._held[:cut]]))
+            self._blanks, self._blanks_size = [], 0
+        rest = self._held[cut:]
+        self._hold_blanks(rest, len(rest) - _longest_overlap(rest, self._ends))
+
+    def _hold_blanks(self, text: str, size: int) -> None:
+        self._blanks.append(text[:size])
+        self._blanks_size += size
+        self._held = text[size:]
+        if self._blanks_size > _MOST_BLANKS:
+            raise ServiceError(f"the service sent more than {_MOST_BLANKS >> 20} MB of blanks in a row")
+
     def _open(self) -> bool:
         """Take the next opening tag, or begin the answer; False if that cannot be told yet."""
         text = self._held.lstrip()
-        for tag in _OPENING:
+        self._hold_blanks(self._held, len(self._held) - len(text))
+        for tag in _OPENING if self._opened < _MOST_TAGS else ():
             if text.startswith(tag):
-                self._held = text.removeprefix(tag)
+                self._opened += 1
+                self._held, self._blanks, self._blanks_size = text.removeprefix(tag), [], 0
                 self._closing = _REASONING.get(tag, "")
                 self._ends += (_WRAPPERS[tag],) if tag in _WRAPPERS else ()
                 return True
-        if any(tag.startswith(text) for tag in _OPENING):
+        if self._opened < _MOST_TAGS and any(tag.startswith(text) for tag in _OPENING):
             return False
-        self._has_begun, self._held = True, _trimmed(self._held)
+        self._has_begun, self._held = True, _trimmed("".join([*self._blanks, text]))
+        self._blanks, self._blanks_size = [], 0
         return True
 
     def _reason(self) -> Iterator[ReasoningDelta]:
@@ -86,7 +111,7 @@ def _trimmed(text: str) -> str:
 
 def _end_begins(text: str, ends: tuple[str, ...]) -> int:
     """Where a tail begins that may turn out to be nothing but closing tags and blanks; looked for from the right."""
-    cut = len(text) - max(_overlap(text, tag) for tag in ends)
+    cut = len(text) - _longest_overlap(text, ends)
     while True:
         while text[cut - 1 : cut].isspace():
             cut -= 1
@@ -94,6 +119,10 @@ def _end_begins(text: str, ends: tuple[str, ...]) -> int:
         if tag is None:
             return cut
         cut -= len(tag)
+
+
+def _longest_overlap(text: str, tags: tuple[str, ...]) -> int:
+    return max(_overlap(text, tag) for tag in tags)
 
 
 def _overlap(text: str, tag: str) -> int:

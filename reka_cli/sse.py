@@ -15,6 +15,8 @@ from reka_cli.errors import ServiceError
 
 LARGEST = 16 << 20  # bytes of one event; the longest answers are a thousand times shorter
 
+_LINE_COST = 64  # bytes of memory that a line takes beside its own
+
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -48,7 +50,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
             value = value.removeprefix(" ")
             if field == "data":
                 data.append(value)
-                size += len(raw)
+                size += len(raw) + _LINE_COST
                 _check(size)
             elif field == "event":
                 name = value
@@ -63,23 +65,20 @@ def _check(size: int) -> None:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Give whole lines without their ends; a line is complete at its first end byte, a `\\n` after `\\r` is dropped."""
-    pieces: list[bytes] = []  # of the line that has not ended: joined once, however many chunks it takes
-    size = 0
+    line = bytearray()  # that has not ended
     after_cr = False
     for chunk in _without_bom(chunks):
         begin = 1 if after_cr and chunk.startswith(b"\n") else 0
         after_cr = chunk.endswith(b"\r") or (after_cr and not chunk)
         *ended, rest = _LINE_END.split(chunk[begin:])
         if ended:
-            yield b"".join([*pieces, ended[0]])
+            yield bytes(line + ended[0]) if line else ended[0]
             yield from ended[1:]
-            pieces, size = [], 0
-        if rest:
-            pieces.append(rest)
-            size += len(rest)
-            _check(size)
-    if pieces:
-        yield b"".join(pieces)
+            line.clear()
+        line += rest
+        _check(len(line))
+    if line:
+        yield bytes(line)
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,10 @@ from reka_cli.errors import Refused, ServiceError
 from reka_cli.transport import Response
 
 _PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
+_PAGE = "the service answered with a web page where an answer was due"
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
+_FIELD = re.compile(rb"\Z|:|(?:data|event|id|retry)\b")
+_HOW_IT_BEGINS = 64  # bytes
 Objects = Generator[dict[str, Any] | None, None, None]
 
 
@@ -22,29 +27,45 @@ def objects(response: Response) -> Objects:
     what is not JSON, and for what is no object; and whatever reading raises.
     """
     if response.media_type == "application/json":
-        found = _object(response, response.body().decode("utf-8-sig", "replace"), "message")
+        body = response.body()
+        if _is_page(body):
+            raise Refused(_PAGE)
+        found = _object(response, body.decode("utf-8-sig", "replace"), "message")
         if not found.keys() & _PARTS and (said := response.quote(found)):
             raise ServiceError(f"the service reported an error: {said}")
         yield found
         return
+    begin = bytearray()
+    any_came = False
     with closing(response.chunks()) as chunks:
-        for event in sse.events(_no_page(chunks)):
+        for event in sse.events(_no_page(chunks, begin)):
+            any_came = True
             if event.data.strip() == "[DONE]":
                 yield None
                 return
             if event.event in ("message", "error") and event.data:
                 yield _object(response, event.data, event.event)
+    if not any_came and not _FIELD.match(begin.lstrip(_BLANK)):
+        raise ServiceError("the service sent something that is no stream of events")
 
 
-def _no_page(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass a stream on, unless it begins as a web page does, whatever type it claims."""
-    begun = False
+def tokens(value: object) -> int | None:
+    """Give a number of tokens as a service counts them; None for what is none."""
+    return value if type(value) is int and 0 <= value < 1 << 53 else None
+
+
+def _no_page(chunks: Iterable[bytes], begin: bytearray) -> Iterator[bytes]:
+    """Pass a stream on, unless it begins as a web page does, whatever type it claims; keep how it begins."""
     for chunk in chunks:
-        if not begun and chunk.strip():
-            begun = True
-            if chunk.lstrip().startswith(b"<"):
-                raise Refused("the service answered with a web page where an answer was due")
+        if len(begin) < _HOW_IT_BEGINS:
+            begin += chunk[:_HOW_IT_BEGINS]
+            if _is_page(begin):
+                raise Refused(_PAGE)
         yield chunk
+
+
+def _is_page(body: bytes | bytearray) -> bool:
+    return body.lstrip(_BLANK).startswith(b"<")
 
 
 def _object(response: Response, data: str, event: str) -> dict[str, Any]:

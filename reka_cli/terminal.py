@@ -22,6 +22,7 @@ PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _SILENT_S = 2.0  # how long standard input may say nothing before that is said
 _LARGEST_STDIN = 10 << 20  # bytes of a question
+_NOWHERE = "standard output is closed: there is nowhere to put the answer"
 _NOT_READ = "-n does not read it"
 
 
@@ -106,6 +107,11 @@ class Terminal:
         part = 100 * sent_bytes // max(total_bytes, 1)
         self.doing(f"uploading {name} {part} %" if part < 100 else "waiting")
 
+    def check_output(self) -> None:
+        """Raise UsageError if there is nowhere to put an answer, before it is asked and paid for."""
+        if sys.stdout is None:
+            raise UsageError(_NOWHERE)
+
     def write(self, text: str) -> None:
         """Write a part of the answer at once; raise IncompleteAnswer if it cannot be written."""
         self._settle()
@@ -162,7 +168,7 @@ class Terminal:
 
 def _stdout() -> int:
     if sys.stdout is None:
-        raise UsageError("standard output is closed: there is nowhere to put the answer")
+        raise UsageError(_NOWHERE)
     sys.stdout.flush()
     return sys.stdout.fileno()
 
@@ -289,11 +295,21 @@ def _is_piped(stdin: TextIO | None) -> bool:
 
 def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
     try:
-        while block := os.read(0, 65_536):  # not sys.stdin: its lock would be held when the interpreter ends
+        while block := _read():
             blocks.put(block)
         blocks.put(b"")
     except OSError as error:
         blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
+
+
+def _read() -> bytes:
+    while True:
+        try:
+            return os.read(0, 65_536)  # not sys.stdin: its lock would be held when the interpreter ends
+        except BlockingIOError:  # a pipe that another program made so
+            import select
+
+            select.select([0], [], [])
 
 
 def _text(data: bytes) -> str:

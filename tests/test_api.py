@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_errors
 from conftest import CAT, ROOT, Result, Run, Service
-from test_errors import WHOLE
+from misbehaviours import CUT_OFF, WHOLE
 
 from reka_cli import BadInput, Client, IncompleteAnswer, NetworkError, ServiceError
 from reka_cli.catalogue import Shelf
@@ -22,7 +21,6 @@ from reka_cli.config import Config
 from reka_cli.messages import Done, Message, Options, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.sandbox.faults import FAULTS
 
-CUT_OFF = "error: the answer was cut off"
 COLOURS = '{"type":"object","properties":{"colour":{"type":"string"}},"required":["colour"]}'
 
 
@@ -328,47 +326,6 @@ class TestEvents:
             r"api, sandbox, (\d+) tokens in, (\d+) out, 0\.0000\d\d USD, first word after [\d.]+ s, [\d.]+ s, \d+ tokens/s\n",
             result.stderr,
         )
-
-
-KEY_REFUSED = (
-    "error: HOST answered 401: Unauthorized\n"
-    "hint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
-)
-# where this wire ends otherwise than the web session
-TABLE: dict[str, tuple[int, str, str]] = test_errors.TABLE | {
-    "401": (3, "", KEY_REFUSED),
-    "401-once": (3, "", KEY_REFUSED),  # there is no fresh key to be had
-    "rewrite": (0, WHOLE, ""),  # on a wire of deltas nothing can be taken back
-    "take-back": (0, WHOLE, ""),
-    "blanks": (0, "  " + WHOLE, ""),  # an indentation may be meant
-    "done-only": (0, WHOLE, ""),
-    "reasoning-length": (
-        10,
-        "",
-        (
-            "error: the answer is empty: the reasoning used up the tokens it may take\n"
-            "hint: --max-tokens with a higher number\n"
-        ),
-    ),
-}
-
-
-def rows() -> list[Any]:
-    """Every fault; slow are those that end as on the web session, where the quick tests see them."""
-    same = [fault for fault in FAULTS if TABLE[fault] == test_errors.TABLE[fault]]
-    return [pytest.param(fault, marks=[pytest.mark.slow] * (fault in same)) for fault in FAULTS]
-
-
-@pytest.mark.parametrize("fault", rows())
-def test_every_misbehaviour_of_the_api_has_its_exit_code(
-    run: Run, service: Service, api_env: dict[str, str], fault: str
-) -> None:
-    timeout = "1.5" if fault == "silent" else "30"
-    limits = ["--retries", "0", "--idle-timeout", "0.5", "--timeout", timeout]
-    result = run("ask", "-m", f"sandbox-{fault}", "hello", *limits, env=api_env)
-
-    exit_code, stdout, stderr = TABLE[fault]
-    assert result == Result(exit_code, stdout, stderr.replace("HOST", service.host))
 
 
 def test_a_picture_that_the_server_cannot_take_is_bad_input_and_not_tried_again(

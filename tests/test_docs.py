@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Run
+from misbehaviours import FORMATS, WIRES
 
 import reka_cli
 from reka_cli.cli import COMMANDS
@@ -81,6 +82,12 @@ def test_the_faults_that_the_documents_name_exist() -> None:
 
     assert named
     assert named - set(FAULTS) == set()
+
+
+def test_the_size_of_the_table_of_misbehaviours_is_right() -> None:
+    size = f"{len(FAULTS)} misbehaviours × {len(WIRES)} wires × {len(FORMATS)} formats"
+
+    assert size in " ".join(README.split())
 
 
 @pytest.mark.parametrize(

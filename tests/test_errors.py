@@ -1,4 +1,4 @@
-"""The whole table of errors, through the real process: stdout, stderr and exit code compared whole."""
+"""Errors through the real process: stdout, stderr and exit code compared whole; those of a service: test_hostile.py."""
 
 from __future__ import annotations
 
@@ -7,99 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import CAT, Result, Run, Service, write_cookies
+from misbehaviours import HALF, LOGIN_HINT
 
 from reka_cli import errors
-from reka_cli.sandbox.faults import FAULTS
-
-WHOLE = (
-    "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
-)
-HALF = "This is the sandbox of reka-cli: a stand-in for Reka,\n"
-LOGIN_HINT = "hint: log in at https://space.reka.ai in a browser, then: reka-cli login\n"
-CUT_OFF = "error: the answer was cut off"
-NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
-
-# model name -> exit code, stdout, stderr; HOST stands for the address of the service
-TABLE: dict[str, tuple[int, str, str]] = {
-    "400": (5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
-    "401": (3, "", f"error: HOST answered 401: Unauthorized\n{LOGIN_HINT}"),
-    "401-once": (0, WHOLE, ""),
-    "402": (6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
-    "403": (4, "", "error: HOST answered 403 (Forbidden)\n"),
-    "404": (5, "", "error: HOST answered 404: no such model\n"),
-    "413": (5, "", "error: HOST answered 413 (Request Entity Too Large)\n"),
-    "422": (5, "", "error: HOST answered 422: field required\n"),
-    "429": (6, "", "error: HOST answered 429: slow down\n"),
-    "429-later": (6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n"),
-    "429-once": (6, "", "error: HOST answered 429: slow down\n"),
-    "500": (7, "", "error: HOST answered 500: internal error\n"),
-    "502": (7, "", "error: HOST answered 502 (Bad Gateway)\n"),
-    "503": (7, "", "error: HOST answered 503: overloaded\n"),
-    "503-once": (7, "", "error: HOST answered 503: overloaded\n"),
-    "504": (7, "", "error: HOST answered 504 (Gateway Timeout)\n"),
-    "html": (4, "", "error: HOST answered with a web page (200) where an answer was due\n"),
-    "redirect": (4, "", "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n"),
-    "hang-up": (9, "", "error: the connection to HOST failed: it was closed without an answer\n"),
-    "silent": (8, "", "error: no whole answer within 1.5 s\nhint: --timeout SECONDS allows more time\n"),
-    "empty": (10, "", "error: the answer is empty\n"),
-    "nothing": (10, "", NO_END),
-    "cut": (10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n"),
-    "no-end": (10, WHOLE, NO_END),
-    "length": (10, HALF, f"{CUT_OFF}: it reached the longest the service gives\n"),
-    "context": (10, HALF, f"{CUT_OFF}: the conversation is longer than the model can take\n"),
-    "filtered": (10, HALF, f"{CUT_OFF} by a filter of the service\n"),
-    "stall": (
-        8,
-        HALF,
-        "error: HOST was silent for 0.5 s\nhint: --idle-timeout SECONDS allows longer silence\n",
-    ),
-    "garbage": (7, HALF, "error: the service sent something that is not JSON in its answer\n"),
-    "error-event": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
-    "error-field": (7, HALF, "error: the service reported an error: the sandbox gives up\n"),
-    "rewrite": (
-        0,
-        HALF + WHOLE.removeprefix("This is the sandbox of reka-cli: a s").replace("tand-in", "ubstitute"),
-        "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n",
-    ),
-    "take-back": (0, WHOLE, "notice: the service took back the end of its answer\n"),
-    "repeat": (0, WHOLE, ""),
-    "blanks": (0, WHOLE, ""),
-    "bare-json": (0, WHOLE, ""),
-    "other-events": (0, WHOLE, ""),
-    "osc52": (0, WHOLE, ""),
-    "only-escapes": (10, "", "error: the answer is empty\n"),
-    "close": (0, WHOLE, ""),
-    "slow": (0, WHOLE, ""),
-    "reasoning": (0, WHOLE, ""),
-    "reasoning-field": (0, WHOLE, ""),
-    "reasoning-tags": (0, WHOLE, ""),
-    "think-tags": (0, WHOLE, ""),
-    "reasoning-length": (0, WHOLE, ""),
-    "wrapped": (0, WHOLE, ""),
-    "no-choices": (0, WHOLE, ""),
-    "done-only": (10, WHOLE, NO_END),
-    "finish-only": (0, WHOLE, ""),
-    "hang-after-end": (0, WHOLE, ""),
-    "detail": (5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
-    "empty-400": (5, "", "error: HOST answered 400 (Bad Request)\n"),
-    "balance": (6, "", "error: HOST answered 429: P001: Insufficient Balance\n"),
-    "no-image": (0, WHOLE, ""),
-    "fenced": (0, WHOLE, ""),
-    "bad-json": (0, WHOLE, ""),
-    "bad-json-once": (0, WHOLE, ""),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_misbehaviour_of_the_service_has_its_exit_code(
-    run: Run, service: Service, web_env: dict[str, str], fault: str
-) -> None:
-    timeout = "1.5" if fault == "silent" else "30"
-    limits = ["--retries", "0", "--idle-timeout", "0.5", "--timeout", timeout]
-    result = run("ask", "-m", f"sandbox-{fault}", "hello", *limits, env=web_env)
-
-    exit_code, stdout, stderr = TABLE[fault]
-    assert result == Result(exit_code, stdout, stderr.replace("HOST", service.host))
 
 
 def test_every_error_has_an_exit_code_of_its_own() -> None:

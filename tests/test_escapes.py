@@ -22,6 +22,12 @@ TEXTS = {
     "del": ("a\x7fb", "ab"),
     "next_line": ("a\x85b", "ab"),
     "beyond_c1_stays": ("a\xa0b\u2028c\u200ed\ufeff", "a\xa0b\u2028c\u200ed\ufeff"),
+    "override": ("a\u202eb\u202cc", "a<U+202E>b<U+202C>c"),
+    "embeddings": ("\u202aa\u202bb\u202d", "<U+202A>a<U+202B>b<U+202D>"),
+    "isolates": ("\u2066a\u2067b\u2068c\u2069", "<U+2066>a<U+2067>b<U+2068>c<U+2069>"),
+    "right_to_left_letters_and_marks_stay": ("שלום\u200f! مرحبا\u061c\u200e", "שלום\u200f! مرحبا\u061c\u200e"),
+    "override_within_a_sequence": ("a\x1b[3\u202e1mb", "a3<U+202E>1mb"),
+    "half_a_character": ("a\ud83db\udc08", "a\ufffdb\ufffd"),
     "clipboard_ended_by_bel": ("a\x1b]52;c;aGk=\x07b", "ab"),
     "clipboard_ended_by_st": ("a\x1b]52;c;aGk=\x1b\\b", "ab"),
     "clipboard_ended_by_c1_st": ("a\x1b]52;c;aGk=\x9cb", "ab"),
@@ -86,7 +92,7 @@ parts = [
         "\x85",
     ),
     *("[", "]", "\\", "3", "1;", "m", "(", " ", "\n", "\r", "\t", "é", "🐈", "52;c;"),
-    *("x" * (LONGEST_STRING - 2), "x" * (LONGEST_STRING - 1), LONG, "1" * 60, " " * 8),
+    *("x" * (LONGEST_STRING - 2), "x" * (LONGEST_STRING - 1), LONG, "1" * 60, " " * 8, "\u202e", "\u2069", "\ud83d"),
 ]
 texts = st.one_of(
     st.lists(st.sampled_from(parts), max_size=14).map("".join),
@@ -100,7 +106,7 @@ def in_pieces(pieces):
 
 
 def is_safe(text):
-    return not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    return not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
 
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS)

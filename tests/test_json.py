@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from conftest import CAT, ROOT, Result, Run, Service
 from jsonschema import Draft202012Validator
-from test_errors import TABLE
 
 from reka_cli import errors
 from reka_cli.escapes import json_line
@@ -229,30 +228,3 @@ def test_no_control_character_stands_in_a_line() -> None:
 
     assert json.loads(line) == {"text": text}
     assert re.findall(r"[^ -~\n\xa0]", line) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("format_", ["json", "jsonl"])
-@pytest.mark.parametrize("fault", TABLE)
-def test_every_misbehaviour_has_its_exit_code_in_json_too(
-    run: Run, service: Service, web_env: dict[str, str], fault: str, format_: str
-) -> None:
-    timeout = "1.5" if fault == "silent" else "30"
-    limits = ["--retries", "0", "--idle-timeout", "0.5", "--timeout", timeout, "-q", "-f", format_]
-    result = run("ask", "-m", f"sandbox-{fault}", "hello", *limits, env=web_env)
-    exit_code, _, stderr = TABLE[fault]
-
-    said = [line for line in stderr.replace("HOST", service.host).splitlines() if not line.startswith("notice: ")]
-    errors_told = [json.loads(line) for line in result.stderr.splitlines()]
-    assert result.exit_code == exit_code
-    assert [f"error: {one['error']['message']}" for one in errors_told] == said[:1]
-    for one in errors_told:
-        check("error", one)
-    if format_ == "json":
-        assert bool(result.stdout) == (exit_code == 0)
-        if result.stdout:
-            check("answer", json.loads(result.stdout))
-    else:
-        *_, last = lines(result.stdout)
-        assert last["type"] == ("error" if exit_code else "end")
-        assert [{"error": last["error"]}] == errors_told if exit_code else errors_told == []

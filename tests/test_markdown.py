@@ -267,3 +267,17 @@ class TestForeignText:
 
     def test_the_info_of_a_code_block_controls_nothing(self) -> None:
         assert "\x1b[31m" not in "".join(streamed("```py&#27;[31m\nx\n```\n", 80, 24))
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "word " * 40_000, "`" + "x " * 100_000], ids=["word", "words", "code"])
+def test_a_block_without_end_is_not_kept_back_where_nothing_is_repainted(text: str) -> None:
+    page, written = Page(palette(None), Look(80, 24, repaints=False)), ""
+    for piece in pieces(text, 500):
+        page.feed(piece)
+        written += page.frame()
+    before_the_end = len(written)
+    written += page.end()
+
+    assert "".join(written.split()) == "".join(text.split())
+    assert before_the_end > len(text) // 2
+    assert page.draft.characters < 12 * len(text)

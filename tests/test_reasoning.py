@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reka_cli.errors import ServiceError
 from reka_cli.messages import ReasoningDelta, TextDelta
 from reka_cli.reasoning import Splitter
 
@@ -87,6 +88,21 @@ def test_cuts_change_nothing(text: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("piece", [" " * 100_000, "<sep> " * 50_000, "\n<" * 50_000])
 def test_blanks_and_separators_are_gone_over_once(piece: str) -> None:
     assert split(["a", piece, "x"]) == ("", f"a{piece}x")
+
+
+@pytest.mark.parametrize("begin", ["", "a", "<answer>a", "<think>a</think>"])
+@pytest.mark.parametrize("piece", [" ", "\n<sep>", " <sep>"])
+def test_blanks_without_end_are_given_up(begin: str, piece: str) -> None:
+    with pytest.raises(ServiceError, match=r"^the service sent more than 1 MB of blanks in a row$"):
+        split([begin, *[piece * 500] * 3000])
+
+
+@pytest.mark.parametrize("tag", ["<answer>", "<think></think>", "<think>a</think>\n"])
+def test_tags_without_end_are_text(tag: str) -> None:
+    begin, rest = split([tag * 100]), split([tag * 100_000])
+
+    assert rest == (begin[0], (tag * 99_900).strip())
+    assert split([tag * 50_000] * 2) == rest
 
 
 def test_a_long_answer_is_not_gone_over_again() -> None:

@@ -10,8 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from PIL import Image
 from reka_cli.sandbox import instances
 from reka_cli.sandbox.answers import measure
 from reka_cli.sandbox.faults import FAULTS
+from reka_cli.sandbox.hostile import HOSTILE
 from reka_cli.sandbox.state import State
 
 WHOLE = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
@@ -363,7 +366,36 @@ LAST_EVENTS = {  # of streams that are not JSON throughout
 
 
 def test_every_fault_is_known_on_the_api_too() -> None:
-    assert sorted([*STREAMS, *BODIES, *LAST_EVENTS, "hang-up"]) == sorted(FAULTS)
+    assert sorted([*STREAMS, *BODIES, *LAST_EVENTS, "hang-up"]) == sorted(FAULTS.keys() - HOSTILE.keys())
+
+
+@pytest.mark.parametrize(
+    "fault", ["continue", "odd-headers", "trailers", "byte-by-byte", "negative-length", "two-framings", "http-1.0"]
+)
+def test_what_is_odd_but_allowed_can_be_read_by_others(service: Service, fault: str) -> None:
+    assert listen(service, f"sandbox-{fault}")[1] == GOOD
+
+
+@pytest.mark.parametrize(("fault", "window_bits"), [("gzip", 31), ("deflate", 15)])
+def test_what_is_compressed_can_be_undone(service: Service, fault: str, window_bits: int) -> None:
+    connection = http.client.HTTPConnection(service.host)
+    body = {"model": f"sandbox-{fault}", "messages": [user("hello")], "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    with connection.getresponse() as response:
+        stream = zlib.decompress(response.read(), window_bits)
+    connection.close()
+
+    assert stream.startswith(b"data: {")
+    assert stream.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_stream_ends_when_its_client_is_gone(service: Service) -> None:
+    listen(service, "sandbox-silent")
+
+    serving = [thread for thread in threading.enumerate() if "process_request" in thread.name]
+    for thread in serving:
+        thread.join(20)
+    assert [thread for thread in serving if thread.is_alive()] == []
 
 
 @pytest.mark.parametrize("fault", STREAMS)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reka_cli.errors import ServiceError
 from reka_cli.sse import ServerSentEvent, events
 
 BOM = b"\xef\xbb\xbf"
@@ -152,6 +153,21 @@ def test_an_event_is_given_before_more_is_asked_for(chunks):
 
     next(events(arriving()))
     assert asked == chunks
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [b"data: ", *[b"x" * 1000] * 17_000],
+        [b"data: x\n"] * 300_000,
+        [b"data\n"] * 300_000,
+        [b"event: ", b"x" * (17 << 20)],
+    ],
+    ids=["a line", "lines", "lines of nothing", "a name"],
+)
+def test_an_event_without_end_is_given_up(chunks):
+    with pytest.raises(ServiceError, match=r"^the service sent more than 16 MB as one event$"):
+        list(events(chunks))
 
 
 def test_a_line_in_ten_thousand_chunks_is_one_event():

@@ -247,6 +247,9 @@ class TestTextSoFar:
         assert [event.text for event in events if isinstance(event, TextDelta)] == deltas
         assert [event for event in events if isinstance(event, Notice)] == []
 
+    def test_separators_without_end_are_gone_over_once(self, texts: Callable[..., Answer]) -> None:
+        assert texts("hello" + "\n <sep>" * 500_000).read() == "hello"
+
     @pytest.mark.parametrize("text", [5, ["a"], {"a": "b"}])
     def test_that_is_no_text_is_a_service_error(self, texts: Callable[..., Answer], text: object) -> None:
         with pytest.raises(ServiceError, match="the service sent an answer whose text is no text"):

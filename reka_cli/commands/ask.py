@@ -79,6 +79,8 @@ def ask(
         live=live,
     )
     preparation = pictures.Preparation(max_side, keep_metadata)
+    if output is None:
+        terminal.check_output()
     deadline = Deadline.after(timeout)
     client = Client(
         provider,

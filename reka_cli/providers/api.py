@@ -30,7 +30,7 @@ from reka_cli.messages import (
 )
 from reka_cli.reasoning import Splitter
 from reka_cli.session import is_reka_host
-from reka_cli.stream import objects
+from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, DataUrl, Response, Transport, json_body
 
 KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."
@@ -200,6 +200,7 @@ def _answer(response: Response, model: Model) -> Events:
     finish_reason: str | None = None
     usage: object = None
     served: object = None
+    goes_on = False
     try:
         for chunk in objects(response):
             if chunk is None:
@@ -208,7 +209,11 @@ def _answer(response: Response, model: Model) -> Events:
             served = chunk.get("model") or served
             usage = chunk.get("usage") or usage
             choice = _first(chunk.get("choices"))
-            yield from _deltas(choice, splitter)
+            if finish_reason is None:
+                yield from _deltas(choice, splitter)
+            elif not goes_on and any(_deltas(choice, Splitter())):
+                goes_on = True
+                yield Notice("the service went on after the end of its answer, which is left out")
             reason = choice.get("finish_reason")
             if isinstance(reason, str) and reason and finish_reason is None:
                 finish_reason = reason
@@ -243,6 +248,5 @@ def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | 
 
 def _usage(usage: object, model: Model) -> Iterator[Usage]:
     if isinstance(usage, dict):
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        tokens = [count if type(count) is int and 0 <= count < 1 << 53 else None for count in counts]
-        yield Usage(tokens[0], tokens[1], model.cost_usd(tokens[0], tokens[1]))
+        put_in, put_out = (tokens(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        yield Usage(put_in, put_out, model.cost_usd(put_in, put_out))

@@ -21,7 +21,7 @@ from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, 
 from reka_cli.providers import WEB_MODELS
 from reka_cli.schema import instruction
 from reka_cli.session import Session, is_bearer, token_expiry_s
-from reka_cli.stream import objects
+from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, Diverted, Response, Transport, form_body, json_body
 
 LOGIN_HINT = "log in at https://space.reka.ai in a browser, then: reka-cli login"
@@ -32,6 +32,8 @@ RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and: reka-cli logi
 _SEPARATOR = "\n <sep> human:"
 _HALF_CHARACTERS = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 _SEPARATOR_PARTS = tuple(_SEPARATOR[:length] for length in range(len(_SEPARATOR), 2, -1))
+
+_MOST_REWRITINGS = 100  # in one answer; each is printed
 
 
 class Reka:
@@ -241,7 +243,8 @@ class _Progress:
     def __init__(self) -> None:
         self._shown = ""  # what the deltas add up to, the last rewriting counted as its new text
         self._latest = ""
-        self._rewritten = False
+        self._rewritings = 0
+        self._taken_back = False
 
     def events(self, so_far: object, *, is_last: bool) -> Iterator[Event]:
         """Give what is new in `so_far`, the whole text with its blanks and its unfinished separator."""
@@ -260,24 +263,28 @@ class _Progress:
     def end(self, finish_reason: str | None) -> Iterator[Event]:
         if self._latest != self._shown:
             yield Notice("the service took back the end of its answer")
-            self._rewritten = True
-        yield Done(finish_reason, self._latest if self._rewritten else None)
+            self._taken_back = True
+        yield Done(finish_reason, self._latest if self._taken_back or self._rewritings else None)
 
     def _rewrite(self) -> Iterator[Event]:
+        self._rewritings += 1
+        if self._rewritings > _MOST_REWRITINGS:
+            raise ServiceError(f"the service rewrote its answer more than {_MOST_REWRITINGS} times")
         common = len(os.path.commonprefix([self._shown, self._latest]))
         yield Notice("the service rewrote its answer: what follows replaces the text from the point where it differs")
         yield TextDelta("\n" + self._latest[common:])
-        self._rewritten = True
 
 
 def _visible(so_far: str) -> str:
-    text = so_far.rstrip()
-    while part := next((part for part in _SEPARATOR_PARTS if text.endswith(part)), None):
-        text = text.removesuffix(part).rstrip()
-    return text.lstrip()
+    end = len(so_far.rstrip())
+    while part := next((part for part in _SEPARATOR_PARTS if so_far.endswith(part, 0, end)), None):
+        end -= len(part)
+        while so_far[end - 1 : end].isspace():  # not rstrip(): each copy would be as long as the text
+            end -= 1
+    return so_far[:end].lstrip()
 
 
 def _usage(metadata: object) -> Iterator[Usage]:
     if isinstance(metadata, dict):
         counts = [metadata.get(key) for key in ("input_tokens", "generated_tokens")]
-        yield Usage(*(count if isinstance(count, int) else None for count in counts))
+        yield Usage(*map(tokens, counts))

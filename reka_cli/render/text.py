@@ -51,7 +51,7 @@ class _Text:
     def _put(self, text: str) -> None:
         body = text.rstrip("\n")
         if body:
+            self._begun = True  # first: a signal may come as soon as something was written
             self._terminal.write("\n" * self._newlines + body)
             self._newlines = 0
-            self._begun = True
         self._newlines += len(text) - len(body)

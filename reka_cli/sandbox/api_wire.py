@@ -27,20 +27,21 @@ from typing import Any, assert_never
 
 from reka_cli.sandbox.answers import answer, texts_so_far
 from reka_cli.sandbox.api_request import Asked, read
-from reka_cli.sandbox.faults import FAULTS, NO_IMAGE, PREFIX, Fault
+from reka_cli.sandbox.fault import Fault
+from reka_cli.sandbox.faults import FAULTS, NO_IMAGE, PREFIX
 from reka_cli.sandbox.state import State
 from reka_cli.sandbox.steps import (
     BareLine,
     Cut,
     End,
     Fail,
+    Part,
     Raw,
     Reply,
     Say,
     Separate,
     Status,
     Step,
-    Stream,
     Think,
     Wait,
     limited,
@@ -106,8 +107,8 @@ def _chat(state: State, body: bytes) -> Reply:
     if asked.max_tokens is not None:
         steps = limited(steps, asked.max_tokens)
     if asked.streamed:
-        return Stream(_Chunks(asked.words).parts(steps), framed=fault.framed)
-    return Stream(_completion(steps, asked.words), "application/json", fault.framed)
+        return fault.put(_Chunks(asked.words).parts(steps))
+    return fault.put(_completion(steps, asked.words), "application/json")
 
 
 def _text(asked: Asked, fault: Fault) -> str:
@@ -125,7 +126,7 @@ class _Chunks:
         self._told: dict[str, str] = {}  # field of the delta -> its text so far
         self._begun = False
 
-    def parts(self, steps: Iterable[Step]) -> Iterator[bytes | Wait | Cut]:
+    def parts(self, steps: Iterable[Step]) -> Iterator[Part]:
         for step in steps:
             match step:
                 case Say(text):
@@ -168,7 +169,7 @@ class _Chunks:
         return _sse(self._head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
 
 
-def _completion(steps: Iterable[Step], words_asked: int) -> Iterator[bytes | Wait | Cut]:
+def _completion(steps: Iterable[Step], words_asked: int) -> Iterator[Part]:
     """Put what is said up to the end into one object; nothing at all becomes an empty body."""
     told: dict[str, str] = {}
     finish_reason = None

@@ -1,54 +1,21 @@
 """Misbehaviour on request: ask for a model called `sandbox-NAME`, and the sandbox fails as services do.
 
-Each fault says where it was seen, or that it is assumed. A fault is an answer instead of the stream (`instead`), a
-course that the stream takes (`course`), in steps that know no wire, or another text where JSON is due (`json_text`).
-What one wire alone can have leaves the other as it is.
+Each fault says where it was seen, or that it is assumed. What no service does on purpose is in `hostile.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Any, Literal
+from typing import Literal
 
 from reka_cli.sandbox import instances
 from reka_cli.sandbox.answers import texts_so_far
-from reka_cli.sandbox.steps import BareLine, Cut, End, Fail, Raw, Say, Separate, Status, Step, Think, Wait
+from reka_cli.sandbox.fault import NO_FAULT, Course, Fault, half, whole
+from reka_cli.sandbox.hostile import HOSTILE
+from reka_cli.sandbox.steps import BareLine, Cut, End, Fail, Raw, Say, Status, Step, Think, Wait
 
 PREFIX = "sandbox-"
-Course = Callable[[Sequence[str]], Iterable[Step]]
-
-
-def whole(texts: Sequence[str]) -> Iterator[Step]:
-    """The good course: the text grows, then the models' separator comes, then the end without it."""
-    yield from map(Say, texts)
-    yield Separate(texts[-1])
-    yield End("stop", texts[-1])
-
-
-@dataclass(frozen=True)
-class Fault:
-    does: str
-    source: str
-    instead: Status | Cut | None = None
-    course: Course = whole
-    api_course: Course | None = None  # where the API's wire goes another way
-    json_text: Callable[[Any], str] = instances.valid  # schema -> the answer that is to satisfy it
-    once: bool = False  # only every other request, so that one more attempt succeeds
-    for_pictures: bool = False  # only where there is a picture
-    framed: bool = True  # with Content-Length or chunks; else the body ends with the connection
-
-    def strikes(self, *, has_picture: bool) -> Status | Cut | None:
-        """Give the answer instead of the stream, if there is to be one."""
-        return self.instead if has_picture or not self.for_pictures else None
-
-    def json_answer(self, schema: Any, turns: int) -> str:
-        """Give the answer to a schema; who fails once is right in a later turn, whichever server it comes to."""
-        return instances.valid(schema) if self.once and turns > 1 else self.json_text(schema)
-
-
-NO_FAULT = Fault("answers", "")
 
 
 def find(model: str) -> Fault:
@@ -74,10 +41,6 @@ _ESCAPES = "\x1b]52;c;c2FuZGJveA==\x07\x1b[31m\x1b]0;title\x1b\\\x9b2J\x07\r"
 _TRACE = "The sandbox does not think: this stands for a trace of reasoning."
 
 
-def _half(texts: Sequence[str]) -> list[Step]:
-    return [Say(text) for text in texts[: len(texts) // 2]]
-
-
 def _ended_early(texts: Sequence[str], finish_reason: str) -> list[Step]:
     half = texts[: len(texts) // 2] or [""]
     return [*map(Say, half), End(finish_reason, half[-1])]
@@ -99,7 +62,7 @@ def _repeat(texts: Sequence[str]) -> Iterator[Step]:
 
 
 def _rewrite(texts: Sequence[str]) -> Iterator[Step]:
-    yield from _half(texts)
+    yield from half(texts)
     yield from (Say(text.replace("a stand-in", "a substitute", 1)) for text in texts[len(texts) // 2 :])
     yield End("stop", texts[-1].replace("a stand-in", "a substitute", 1))
 
@@ -176,16 +139,16 @@ FAULTS: dict[str, Fault] = {
     "silent": Fault("never begins", _HTTP, course=lambda _: [Wait(3600)]),
     "empty": Fault("ends without a word", _HTTP, course=lambda _: [Say(""), End("stop", "")]),
     "nothing": Fault("sends an empty body", _HTTP, course=lambda _: []),
-    "cut": Fault("breaks off in the middle", _HTTP, course=lambda texts: [*_half(texts), Cut()]),
+    "cut": Fault("breaks off in the middle", _HTTP, course=lambda texts: [*half(texts), Cut()]),
     "no-end": Fault("stops without a finish_reason", _A6, course=lambda texts: map(Say, texts)),
     "length": Fault("reaches its longest answer", _V1, course=lambda texts: _ended_early(texts, "length")),
     "context": Fault("runs out of context", _V1, course=lambda texts: _ended_early(texts, "context")),
     "filtered": Fault("filters the rest", _ASSUMED, course=lambda texts: _ended_early(texts, "content_filter")),
-    "stall": Fault("falls silent in the middle", _HTTP, course=lambda texts: [*_half(texts), Wait(3600)]),
-    "garbage": Fault("sends what is no JSON", _ASSUMED, course=lambda texts: [*_half(texts), Raw(_GARBAGE)]),
-    "error-event": Fault("reports an error", _ASSUMED, course=lambda texts: [*_half(texts), Raw(_ERROR_EVENT)]),
+    "stall": Fault("falls silent in the middle", _HTTP, course=lambda texts: [*half(texts), Wait(3600)]),
+    "garbage": Fault("sends what is no JSON", _ASSUMED, course=lambda texts: [*half(texts), Raw(_GARBAGE)]),
+    "error-event": Fault("reports an error", _ASSUMED, course=lambda texts: [*half(texts), Raw(_ERROR_EVENT)]),
     "error-field": Fault(
-        "reports an error as a field", _ASSUMED, course=lambda texts: [*_half(texts), Fail("the sandbox gives up")]
+        "reports an error as a field", _ASSUMED, course=lambda texts: [*half(texts), Fail("the sandbox gives up")]
     ),
     "rewrite": Fault("rewrites what it already sent", _ASSUMED, course=_rewrite, api_course=whole),
     "take-back": Fault("takes the end of its answer back", _A7, course=_take_back, api_course=whole),
@@ -235,4 +198,5 @@ FAULTS: dict[str, Fault] = {
     "fenced": Fault("puts JSON into a code fence", _B7, json_text=instances.fenced),
     "bad-json": Fault("gives JSON that its schema forbids", _B7, json_text=instances.invalid),
     "bad-json-once": Fault("gives JSON that its schema forbids, once", _B7, json_text=instances.invalid, once=True),
+    **HOSTILE,
 }

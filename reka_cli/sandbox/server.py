@@ -6,8 +6,13 @@ How the wires behave, and where that was seen, stands in `web_wire.py` and `api_
 from __future__ import annotations
 
 import contextlib
+import os
+import select
+import socket
+import struct
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +20,10 @@ from typing import Self, assert_never
 
 from reka_cli.sandbox import api_wire, web_wire
 from reka_cli.sandbox.state import State
-from reka_cli.sandbox.steps import Cut, Reply, Status, Stream, Wait
+from reka_cli.sandbox.steps import Cut, Part, Reply, Status, Stream, Verbatim, Wait
 
 _LARGEST_BODY = 80 << 20
+_GLANCE_S = 0.05  # between two looks whether the client is still there
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    _is_cut = False
     server: Server
 
     def do_GET(self) -> None:
@@ -92,8 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
                     self._send(status)
                 case Stream() as stream:
                     self._stream(stream)
-                case Cut():
+                case Verbatim(parts):
                     self.close_connection = True
+                    for data in self._data(parts()):
+                        self.wfile.write(data)
+                case Cut() as cut:
+                    self._cut(cut)
                 case reply:
                     assert_never(reply)
 
@@ -117,20 +128,54 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self, stream: Stream) -> None:
         """Send the parts as they come; the head goes with the first of them."""
         begun = False
-        for part in stream.parts:
-            if isinstance(part, Wait) and not self.server.stopping.wait(part.seconds):
-                continue
+        for data in self._data(stream.parts):
             if not begun:
                 self._begin(stream)
                 begun = True
-            if not isinstance(part, bytes):
-                self.close_connection = True
-                return
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if stream.framed else part)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if stream.framed else data)
+        if self._is_cut:
+            return
         if not begun:
             self._begin(stream)
         if stream.framed:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _data(self, parts: Iterable[Part]) -> Iterator[bytes]:
+        """Give the bytes when they are due; end early where the connection breaks off or nobody is there."""
+        for part in parts:
+            match part:
+                case bytes():
+                    yield part
+                case Wait(seconds) if self._wait(seconds):
+                    pass
+                case Wait():
+                    self._cut(Cut())
+                    return
+                case Cut():
+                    self._cut(part)
+                    return
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait, unless the client goes away or the server stops."""
+        until = time.monotonic() + seconds
+        while not self._is_left():
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return True
+            if self.server.stopping.wait(min(left_s, _GLANCE_S)):
+                return False
+        return False
+
+    def _is_left(self) -> bool:
+        if not select.select([self.connection], [], [], 0)[0]:
+            return False
+        return not self.connection.recv(1, socket.MSG_PEEK)
+
+    def _cut(self, cut: Cut) -> None:
+        self.close_connection = self._is_cut = True
+        if cut.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())  # at once: what else holds the socket would end it in order first
 
     def _begin(self, stream: Stream) -> None:
         self.send_response(200)

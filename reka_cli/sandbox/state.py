@@ -9,7 +9,8 @@ import threading
 import time
 
 from reka_cli.sandbox.answers import Picture
-from reka_cli.sandbox.faults import NO_FAULT, Fault, find
+from reka_cli.sandbox.fault import NO_FAULT, Fault
+from reka_cli.sandbox.faults import find
 
 _TOKEN_LIFE_S = 86_400
 _MOST_PICTURES = 200  # kept by a server that runs for long

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,7 +57,9 @@ class Wait:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection breaks off."""
+    """The connection breaks off: it ends, or with `reset` the other side is told that it is void."""
+
+    reset: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class End:
 
 
 Step = Say | Think | Separate | BareLine | Fail | Raw | Wait | Cut | End
+Part = bytes | Wait | Cut
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,19 @@ class Status:
 class Stream:
     """A body in parts, with status 200; unframed, it has neither length nor chunks and ends with the connection."""
 
-    parts: Iterable[bytes | Wait | Cut]
+    parts: Iterable[Part]
     media_type: str = "text/event-stream"
     framed: bool = True
 
 
-Reply = Status | Stream | Cut
+@dataclass(frozen=True)
+class Verbatim:
+    """Bytes as they go over the wire, status line and all, made anew for each request; then the connection ends."""
+
+    parts: Callable[[], Iterable[Part]]
+
+
+Reply = Status | Stream | Verbatim | Cut
 
 
 def limited(steps: Iterable[Step], most_words: int) -> Iterator[Step]:

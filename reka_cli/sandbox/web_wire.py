@@ -27,7 +27,7 @@ from http.cookies import SimpleCookie
 from typing import Any, assert_never
 
 from reka_cli.sandbox.answers import Picture, answer, measure, texts_so_far
-from reka_cli.sandbox.faults import Fault
+from reka_cli.sandbox.fault import Fault
 from reka_cli.sandbox.instances import schema_in
 from reka_cli.sandbox.state import State
 from reka_cli.sandbox.steps import (
@@ -35,13 +35,13 @@ from reka_cli.sandbox.steps import (
     Cut,
     End,
     Fail,
+    Part,
     Raw,
     Reply,
     Say,
     Separate,
     Status,
     Step,
-    Stream,
     Think,
     Wait,
 )
@@ -98,7 +98,7 @@ def chat(state: State, body: bytes) -> Reply:
         return reply
     if request.get("stream") is not True:
         return Status(200, _event(text, "stop"))
-    return Stream(_parts(fault.course(texts_so_far(text))), framed=fault.framed)
+    return fault.put(_parts(fault.course(texts_so_far(text))))
 
 
 def _checked(turns: Any) -> Sequence[dict[str, str]]:
@@ -134,7 +134,7 @@ def _text(turns: Sequence[dict[str, str]], pictures: Sequence[Picture], fault: F
     return answer(turns[-1]["text"], pictures, len(turns))
 
 
-def _parts(steps: Iterable[Step]) -> Iterator[bytes | Wait | Cut]:
+def _parts(steps: Iterable[Step]) -> Iterator[Part]:
     for step in steps:
         match step:
             case Say(text):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import socket
@@ -45,11 +46,14 @@ Log = Callable[[str], None]
 
 USER_AGENT = f"reka-cli/{__version__} (+https://pypi.org/project/reka-cli/)"
 
+_GOOD = frozenset(range(200, 300)) - {206}  # which is a part, and was not asked for
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _READ_SIZE = 65_536
 _LONGEST_JSON = 1 << 20  # bytes of an answer that is no stream
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ERROR_IDLE_S = 3.0  # silence in the body of an error
+_ERROR_S = 3.0  # from its begin to its end: the status says enough
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
 _LONGEST_QUOTE = 300  # characters of a service's own words in one of our messages
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
@@ -70,6 +74,7 @@ class Response:
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Give the body as it arrives, never waiting to fill a buffer; raise NetworkError or DeadlineExceeded."""
+        self._check_compression()
         with contextlib.closing(self._raw), self._transport.translated():
             # iter_lines() and iter_content() hold back what has come of a body that ends by closing the connection
             while chunk := self._raw.raw.read1(_READ_SIZE, decode_content=True):
@@ -86,14 +91,17 @@ class Response:
                 raise Diverted(f"{self._transport.host} answered with a web page where an answer was due") from error
             raise ServiceError(f"{self._transport.host} answered with something that is not JSON") from error
 
-    def body(self) -> bytes:
-        """Read the body, which is no stream."""
+    def body(self, within_s: float = math.inf) -> bytes:
+        """Read the body, which is no stream; raise ServiceError if it is too long, or takes too long."""
         body = bytearray()
+        until = time.monotonic() + within_s
         with contextlib.closing(self.chunks()) as chunks:
             for chunk in chunks:
                 body += chunk
                 if len(body) > _LONGEST_JSON:
                     raise ServiceError(f"{self._transport.host} answered with more than {_LONGEST_JSON} bytes")
+                if time.monotonic() > until:
+                    raise ServiceError(f"{self._transport.host} took longer than {within_s:g} s")
         return bytes(body)
 
     def quote(self, error: object) -> str:
@@ -106,6 +114,17 @@ class Response:
 
     def close(self) -> None:
         self._raw.close()
+
+    def _check_compression(self) -> None:
+        """Raise ServiceError for what urllib3 would pass on as it is."""
+        asked = self._raw.headers.get("Content-Encoding", "").lower().split(",")
+        known = {"", "identity", *self._raw.raw.CONTENT_DECODERS}
+        if unknown := next((one for one in map(str.strip, asked) if one not in known), None):
+            self._raw.close()
+            raise ServiceError(
+                f"the answer of {self._transport.host} cannot be read: "
+                f"it is compressed ({clean(unknown)[:20]}), which nobody asked for"
+            )
 
 
 class Transport:
@@ -140,8 +159,8 @@ class Transport:
 
         `body` is read anew for each attempt; what it raises is raised as it is.
 
-        Only an answer of 2xx that is no web page is returned. The rest is raised: an error for its status (after the
-        retries where it is worth one), NetworkError, DeadlineExceeded.
+        Only an answer of 2xx that is no web page and no part is returned. The rest is raised: an error for its status
+        (after the retries where it is worth one), NetworkError, DeadlineExceeded.
         """
         attempt = 1
         has_turn = False
@@ -154,7 +173,7 @@ class Transport:
                 worth_another = isinstance(error, NoConnection | ConnectTimeout)
             else:
                 answer = Response(response, self)
-                if 200 <= answer.status < 300 and answer.media_type != "text/html":
+                if answer.status in _GOOD and answer.media_type != "text/html":
                     return answer
                 failure = self._error_of(answer, response.headers)
                 worth_another = answer.status in _RETRIED and not isinstance(failure, BadInput)
@@ -305,9 +324,9 @@ class Transport:
 
     def _error_of(self, answer: Response, headers: Mapping[str, str]) -> RekaError:
         status = answer.status
-        if 200 <= status < 400:
+        if status in _GOOD | _REDIRECTS:
             answer.close()
-            what = "a web page" if status < 300 else self._redirect(headers.get("Location", ""))
+            what = "a web page" if status in _GOOD else self._redirect(headers.get("Location", ""))
             return Diverted(f"{self.host} answered with {what} ({status}) where an answer was due")
         said = self._said(answer)
         wait_s = retry_after_s(headers.get("Retry-After"))
@@ -328,7 +347,7 @@ class Transport:
         before, self._idle_s = self._idle_s, min(self._idle_s, _ERROR_IDLE_S)
         self.has_begun()
         try:
-            return answer.quote(json.loads(answer.body()))
+            return answer.quote(json.loads(answer.body(_ERROR_S)))
         except (RekaError, ValueError, RecursionError):
             return ""
         finally:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
 
 from reka_cli.deadline import Limits, in_time
 
@@ -46,8 +49,9 @@ def _pool_classes(hooks: Hooks) -> dict[str, type[HTTPConnectionPool]]:
     def in_time_for(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
         class Connection(pool.ConnectionCls):  # type: ignore[name-defined,misc]
             def _new_conn(self) -> socket.socket:
-                # looks the name up, which no timeout bounds, and tries one address after the other, each for its time
-                opened: socket.socket = in_time(super()._new_conn, hooks.connect_s())
+                connect = super()._new_conn
+                # looks the name up, which no timeout bounds
+                opened = in_time(lambda: _first_that_answers(self, connect, hooks.connect_s()), hooks.connect_s())
                 hooks.opened(opened)
                 return opened
 
@@ -66,3 +70,36 @@ def _pool_classes(hooks: Hooks) -> dict[str, type[HTTPConnectionPool]]:
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
     return {"http": in_time_for(HTTPConnectionPool), "https": in_time_for(HTTPSConnectionPool)}
+
+
+def _first_that_answers(connection: Any, connect: Callable[[], socket.socket], within_s: float) -> socket.socket:
+    """Try one address after the other, each for its share of the time: the first may lead nowhere (IPv6 often does)."""
+    name, until = connection._dns_host, time.monotonic() + within_s  # noqa: SLF001 - what urllib3 itself looks up
+    addresses = _addresses(connection, name)
+    try:
+        for left in range(len(addresses), 1, -1):
+            connection._dns_host = addresses[-left]  # noqa: SLF001
+            connection.timeout = max(0.0, until - time.monotonic()) / left
+            with suppress(NewConnectionError, ConnectTimeoutError):
+                return connect()
+        connection._dns_host = addresses[-1]  # noqa: SLF001
+        connection.timeout = max(0.001, until - time.monotonic())
+        return connect()
+    finally:
+        connection._dns_host = name  # noqa: SLF001
+
+
+def _addresses(connection: Any, name: str) -> list[str]:
+    """Look a name up; give its addresses, those of IPv6 and IPv4 in turn, in the order of the resolver."""
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(name, connection, error) from error
+    except UnicodeError:
+        return [name]  # urllib3 has an error for it
+    ranks: dict[int, int] = {}
+    ranked = []
+    for family, *_, address in found:
+        ranks[family] = ranks.get(family, 0) + 1
+        ranked.append((ranks[family], str(address[0])))
+    return list(dict.fromkeys(host for _, host in sorted(ranked, key=lambda one: one[0]))) or [name]

@@ -39,6 +39,8 @@ _TAKES_NO_IMAGE = re.compile(
     r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
 )
 
+_LONGEST_WAIT_S = 1e9  # which nobody waits for; what is asked for may have any number of digits
+
 # Every exception of the two libraries that can come out of a request is one of these; a test holds that.
 TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, urllib3.exceptions.TimeoutStateError)
 UNREADABLE = (
@@ -100,9 +102,11 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
         return DeadlineExceeded(
             f"{host} was silent for {limits.idle_s:g} s", hint="--idle-timeout SECONDS allows longer silence"
         )
+    if isinstance(error, OSError) and "certificate bundle" in str(error):  # requests has no class for it
+        return UsageError("REQUESTS_CA_BUNDLE names no file or folder", hint="unset REQUESTS_CA_BUNDLE")
     if isinstance(error, MISUSED):
         return UsageError(f"cannot ask {host}: {_reason(error)}")
-    if isinstance(error, UNREADABLE):
+    if isinstance(error, UNREADABLE) or any(map(_is_too_much, _causes(error))):
         return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
     if isinstance(error, DISTURBED):
         return NetworkError(f"the connection to {host} failed: {_reason(error)}")
@@ -126,6 +130,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, context]
 
 
+def _is_too_much(cause: BaseException) -> bool:
+    """Whether it is what http.client raises for a line or for headers that go on and on."""
+    return isinstance(cause, http.client.LineTooLong) or type(cause) is http.client.HTTPException
+
+
 def _reason(error: Exception) -> str:
     """Put what is at the bottom of it in a few words, without URLs, addresses of objects or secrets."""
     causes = list(_causes(error))
@@ -144,19 +153,37 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
             answered = re.search(r"Tunnel connection failed: (\d{3})", whole)
             return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({cause.verify_message})"
+            return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
+        case ssl.SSLEOFError():
+            return "no TLS (it was closed)"
         case ssl.SSLError():
             return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
         case socket.gaierror():
-            return "the name is not known"
-        case http.client.IncompleteRead():  # which both of urllib3's are too
-            return "it ended in the middle"
+            return "the name cannot be looked up now" if cause.errno == socket.EAI_AGAIN else "the name is not known"
         case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
+            return "it ended in the middle"
+        case urllib3.exceptions.InvalidHeader():
+            return "it announces two lengths"
+        case DecodeError():
+            return "its compression is broken"
+        case http.client.HTTPException():  # which both IncompleteRead of urllib3's are too
+            return _name_of_http(cause)
+        case _:
+            return None
+
+
+def _name_of_http(cause: http.client.HTTPException) -> str | None:
+    match cause:
+        case http.client.IncompleteRead():
             return "it ended in the middle"
         case http.client.RemoteDisconnected():
             return "it was closed without an answer"
-        case DecodeError():
-            return "its compression is broken"
+        case http.client.BadStatusLine() | http.client.UnknownProtocol():
+            return "what answers there does not speak HTTP"
+        case http.client.LineTooLong():
+            return "a line of its HTTP is too long"
+        case _ if _is_too_much(cause):
+            return "it has too many headers"
         case _:
             return None
 
@@ -204,9 +231,9 @@ def retry_after_s(value: str | None) -> float | None:
     """Read a Retry-After header, seconds or a date, as seconds from now."""
     if not value:
         return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
-        return float(value)
+    if re.fullmatch(r"\d+(\.\d+)?", value.strip(), re.ASCII):
+        return min(float(value), _LONGEST_WAIT_S)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT_S)
     except (ValueError, OverflowError):
         return None

@@ -59,6 +59,11 @@ class Draft:
         return self._text.translate({ord(DONE): None, ord(BEGUN): None})
 
     @property
+    def size(self) -> int:
+        """How many characters are not finished."""
+        return len(self._text)
+
+    @property
     def characters(self) -> int:
         """How many characters were read to get here, each time anew."""
         return self._parser.characters + self._layout.inline.characters

@@ -9,6 +9,7 @@ from reka_cli.render.markdown.screen import Screen
 from reka_cli.render.markdown.style import Palette
 
 _TALLEST_APPENDED = 200  # lines that are kept back for the sake of a table's columns where nothing can be repainted
+_PATIENCE = 16_384  # characters of a block that is kept back until its end, unless it is taller than that
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Page:
         self._look = look
         self.screen = Screen(look.columns, look.rows)
         self.draft = Draft(palette, look.columns, self._tallest)
+        self._patience = _PATIENCE
 
     @property
     def _tallest(self) -> int:
@@ -49,7 +51,7 @@ class Page:
         """Give what brings the screen up to date."""
         out = self._resized(look) if look else ""
         finished = self.draft.finished()
-        return out + self.screen.paint(finished, self.draft.open(finished) if self._look.repaints else [])
+        return out + self.screen.paint(finished, self._open(finished))
 
     def lift(self) -> str:
         """Give what takes the open lines off the screen until the next frame, so that something else can be said."""
@@ -58,6 +60,14 @@ class Page:
     def end(self) -> str:
         """Give the rest of the answer and the end of its last line."""
         return self.screen.paint(self.draft.end(), []) + self.screen.end()
+
+    def _open(self, finished: list[str]) -> list[str]:
+        if self._look.repaints:
+            return self.draft.open(finished)
+        if self.draft.size > self._patience:
+            self.draft.open(finished)  # for what it finishes
+            self._patience = max(_PATIENCE, 2 * self.draft.size)
+        return []
 
     def _resized(self, look: Look) -> str:
         if (look.columns, look.rows) == (self._look.columns, self._look.rows):

@@ -1,0 +1,166 @@
+"""A hostile service: every misbehaviour, over both wires, in every format, ends as the table says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Result, Run, write_cookies
+from misbehaviours import FORMATS, HEAVY, TABLES, WIRES, Told, expected, told
+from zygote import Zygote, started
+
+from reka_cli import Client, RekaError
+from reka_cli.config import Config
+from reka_cli.escapes import clean
+from reka_cli.messages import Notice, TextDelta
+from reka_cli.sandbox.faults import FAULTS
+from reka_cli.sandbox.server import Server
+
+SAMPLE = ("401-once", "429-later", "500", "redirect", "hang-up", "length", "stall", "rewrite", "osc52", "cut")
+
+
+@contextmanager
+def a_user(folder: Path, wire: str) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A sandbox and the environment of somebody who uses nothing else."""
+    folder.mkdir(mode=0o700)
+    cookies = write_cookies(folder / "cookies.txt", {"appSession": "sandbox-session"})
+    with Server() as server:
+        bases = {
+            "web": {"REKA_WEB_BASE": server.url, "REKA_COOKIES": str(cookies)},
+            "api": {"REKA_API_BASE": f"{server.url}/v1"},
+        }
+        yield server, {"REKA_HOME": str(folder), "REKA_PROVIDER": wire} | bases[wire]
+
+
+def by_process(run: Run, folder: Path, fault: str, wire: str, format_: str) -> tuple[Told, Told]:
+    """Ask with the command; give what is expected and what came."""
+    with a_user(folder, wire) as (server, env):
+        row = TABLES[wire][fault]
+        limits = ["--retries", "0", "--timeout", "3" if row.ends_at_the_deadline else "60"]
+        limits += ["--idle-timeout", "0.5"] if row.falls_silent else []
+        result = run("ask", "-n", "-f", format_, "-m", f"sandbox-{fault}", "hello", *limits, env=env)
+    came = told(result.exit_code, result.stdout, result.stderr, format_)
+    return expected(row.at(server.url.removeprefix("http://"), 3.0), wire, fault, format_), came
+
+
+def by_client(folder: Path, fault: str, wire: str) -> tuple[Result, Result]:
+    """Ask with the library, put into the words of the command; give what is expected and what came."""
+    with a_user(folder, wire) as (server, env):
+        row = TABLES[wire][fault]
+        client = Client(
+            config=Config.read(env),
+            retries=0,
+            timeout_s=1.0 if row.ends_at_the_deadline else 60.0,
+            idle_timeout_s=0.5 if row.falls_silent else 60.0,
+        )
+        came = in_words(client, fault)
+    row = row.at(server.url.removeprefix("http://"), 1.0)
+    return Result(row.exit_code, row.stdout, row.stderr), came
+
+
+def in_words(client: Client, fault: str) -> Result:
+    pieces, said, exit_code = [], [], 0
+    try:
+        for event in client.ask("hello", model=f"sandbox-{fault}"):
+            if isinstance(event, TextDelta):
+                pieces.append(event.text)
+            elif isinstance(event, Notice):
+                said.append(f"notice: {event.text}\n")
+    except RekaError as error:
+        exit_code = error.exit_code
+        said += [f"error: {error.message}\n", *([f"hint: {error.hint}\n"] if error.hint else [])]
+    text = clean("".join(pieces)).strip("\n")
+    return Result(exit_code, text + "\n" if text else "", "".join(said))
+
+
+def at_once(checks: list[Callable[[], tuple[object, object]]], workers: int) -> tuple[list[object], list[object]]:
+    """Run checks beside each other, for some of them wait; give what was expected and what came."""
+    with ThreadPoolExecutor(workers) as pool:
+        pairs = list(pool.map(lambda check: check(), checks))
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def test_the_table_has_every_misbehaviour() -> None:
+    assert {wire: sorted(table) for wire, table in TABLES.items()} == dict.fromkeys(WIRES, sorted(FAULTS))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_every_misbehaviour_has_its_error(tmp_path: Path, wire: str) -> None:
+    def check(fault: str) -> Callable[[], tuple[object, object]]:
+        return lambda: by_client(tmp_path / fault, fault, wire)
+
+    names = [fault for fault in FAULTS if fault not in HEAVY]
+    wanted, came = at_once([check(fault) for fault in names], 16)
+
+    assert dict(zip(names, came, strict=True)) == dict(zip(names, wanted, strict=True))
+
+
+@pytest.mark.parametrize("fault", SAMPLE)
+def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) -> None:
+    wanted, came = by_process(run, tmp_path / fault, fault, "web", "text")
+
+    assert came == wanted
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    with started() as ready:
+        yield ready
+
+
+@pytest.fixture
+def run_forked(zygote: Zygote, clean_env: dict[str, str]) -> Run:
+    def run(*arguments: str, env: dict[str, str]) -> Result:
+        return Result(*zygote.run([*arguments], clean_env | env, ROOT))
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_misbehaviour_has_its_exit_code_on_both_wires_in_every_format(
+    run_forked: Run, tmp_path: Path, fault: str
+) -> None:
+    ways = [(wire, format_) for wire in WIRES for format_ in FORMATS]
+
+    def check(wire: str, format_: str) -> Callable[[], tuple[object, object]]:
+        return lambda: by_process(run_forked, tmp_path / f"{wire}-{format_}", fault, wire, format_)
+
+    wanted, came = at_once([check(*way) for way in ways], len(ways))
+
+    assert dict(zip(ways, came, strict=True)) == dict(zip(ways, wanted, strict=True))
+
+
+ENDLESS = [
+    *(("endless-line", wire) for wire in WIRES),
+    *(("endless-data", wire) for wire in WIRES),
+    *(("gzip-bomb", wire) for wire in WIRES),
+    *(("endless-text", wire) for wire in WIRES),
+    ("endless-reasoning", "api"),
+    ("endless-blanks", "api"),
+    ("endless-json", "web"),
+    ("flip-flop", "web"),
+]
+MEASURED = """
+import resource, subprocess, sys
+process = subprocess.run([sys.executable, "-m", "reka_cli", *sys.argv[1:]], stdout=-3, stderr=-3)
+print(process.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "wire"), ENDLESS)
+def test_memory_stays_flat_whatever_comes(clean_env: dict[str, str], tmp_path: Path, fault: str, wire: str) -> None:
+    with a_user(tmp_path / "user", wire) as (_, env):
+        # through a small process: what a child weighs begins with the weight of who made it
+        command = [sys.executable, "-c", MEASURED, "ask", "-n", "-f", "json", "-m", f"sandbox-{fault}", "hello"]
+        came = subprocess.run(command, env=clean_env | env, cwd=ROOT, capture_output=True, check=True)
+    exit_code, peak_kb = map(int, came.stdout.split())
+
+    assert exit_code == 7
+    assert peak_kb < 256 << 10  # a question that is answered takes 32 MB; a text so far of 16 MB takes 170
