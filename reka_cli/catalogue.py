@@ -93,8 +93,14 @@ class Shelf:
             import tempfile
 
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".models-", delete=False) as file:
-                json.dump({"got_at_s": time.time(), "models": payload}, file)
-            Path(file.name).replace(self._path)
+                written = Path(file.name)
+                try:
+                    json.dump({"got_at_s": time.time(), "models": payload}, file)
+                    file.flush()
+                    written.replace(self._path)
+                except BaseException:
+                    written.unlink(missing_ok=True)
+                    raise
 
 
 def _is_name(value: object) -> bool:

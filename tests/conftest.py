@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from sites import Site, served
+from zygote import Zygote, started
 
 from reka_cli.sandbox.server import Received, Server
 
@@ -84,6 +85,22 @@ def run(clean_env: dict[str, str]) -> Run:
             **given,
         )
         return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    with started() as ready:
+        yield ready
+
+
+@pytest.fixture
+def run_forked(zygote: Zygote, clean_env: dict[str, str]) -> Run:
+    """Do the same in a process that need not start: for tables with many rows."""
+
+    def run(*arguments: str, env: dict[str, str]) -> Result:
+        return Result(*zygote.run([*arguments], clean_env | env, ROOT))
 
     return run
 

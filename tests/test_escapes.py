@@ -4,6 +4,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tricks import TRICKS, forbidden
 
 from reka_cli.escapes import LONGEST_STRING, Cleaner, clean
 
@@ -166,3 +167,11 @@ def test_only_what_may_be_a_sequence_is_held_back(pieces, given_at_once):
 def test_what_was_held_back_is_given_once():
     cleaner = Cleaner()
     assert [cleaner.feed("a\x1b]0;t"), cleaner.flush(), cleaner.flush()] == ["a", "0;t", ""]
+
+
+@pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)
+def test_no_trick_gets_through_wherever_it_is_cut(trick):
+    places = range(len(trick) + 1) if len(trick) < 100 else [0, 1, 2, 3, 4095, 4096, 4097, 4098, 4099, 4100, len(trick)]
+    found = {in_pieces(["a" + trick[:place], trick[place:] + "b"]) for place in places}
+
+    assert (len(found), forbidden("".join(found))) == (1, [])

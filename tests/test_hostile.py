@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Result, Run, write_cookies
 from misbehaviours import FORMATS, HEAVY, TABLES, WIRES, Told, expected, told
-from zygote import Zygote, started
 
 from reka_cli import Client, RekaError
 from reka_cli.config import Config
@@ -105,20 +104,6 @@ def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) 
     wanted, came = by_process(run, tmp_path / fault, fault, "web", "text")
 
     assert came == wanted
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with started() as ready:
-        yield ready
-
-
-@pytest.fixture
-def run_forked(zygote: Zygote, clean_env: dict[str, str]) -> Run:
-    def run(*arguments: str, env: dict[str, str]) -> Result:
-        return Result(*zygote.run([*arguments], clean_env | env, ROOT))
-
-    return run
 
 
 @pytest.mark.slow
