@@ -104,6 +104,16 @@ def test_a_picture_that_lacks_only_its_end_is_refused(missing: int) -> None:
             images.load(encoded(photo(), kind)[:-missing])
 
 
+def test_a_decoder_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(VARIANTS["tiff, jpeg"])
+    at = data.rindex(b"\xff\xda")
+    data[at + 1] = 0xA8
+
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_png_whose_pixels_were_changed_is_refused() -> None:
     data = bytearray(encoded(photo(), "PNG"))
     data[len(data) // 2] ^= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +15,7 @@ from reka_cli.images.geometry import View, is_sideways
 from reka_cli.images.given import Given, Recoded
 from reka_cli.images.metadata import Metadata
 from reka_cli.images.preparation import Preparation, Size
+from reka_cli.images.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,7 +86,8 @@ def _opened(given: Given, *, with_metadata: bool) -> Iterator[ImageFile]:
     except ModuleNotFoundError as error:
         shown = f"{given.found.name} is a {given.form.name} picture"
         raise BadInput(f"{shown}, which needs pillow-heif", hint="pip install 'reka-cli[heic]'") from error
-    with _file(given, with_metadata=with_metadata) as file, plugin(file) as picture:
+    muted = quiet() if given.form.name == "TIFF" else nullcontext()  # libtiff says what it finds wrong
+    with muted, _file(given, with_metadata=with_metadata) as file, plugin(file) as picture:
         yield picture
 
 
