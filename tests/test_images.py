@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import pytest
 from conftest import CAT
 from pictures import AS_THEY_ARE, CONVERTED, decoded, difference, encoded, photo
+from PIL import AvifImagePlugin
 from PIL import Image as Pillow
 
 from reka_cli import images
@@ -170,6 +173,60 @@ def test_a_picture_of_no_pixels_is_refused() -> None:
 
     with pytest.raises(BadInput, match=DAMAGED):
         images.load(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "message", "hint"),
+    [
+        ("HEIF", "pillow_heif", "image is HEIC, which needs pillow-heif", "pip install 'reka-cli[heic]'"),
+        ("PDF", "pypdfium2", "image is PDF, which needs pypdfium2", "pip install 'reka-cli[pdf]'"),
+    ],
+)
+def test_the_extra_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str, module: str, message: str, hint: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(BadInput) as caught:
+        images.load(encoded(photo(), kind))
+
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_pillow_without_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(photo(), "AVIF")
+    monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
+
+    with pytest.raises(BadInput, match=r"^image is AVIF, which the Pillow of this machine cannot read$"):
+        images.load(data)
+
+
+def test_of_two_pictures_in_one_file_the_first_is_sent() -> None:
+    data = encoded(photo(), "MPO", save_all=True, append_images=[photo().rotate(9)])
+
+    sent = images.load(data).data
+
+    with Pillow.open(io.BytesIO(sent)) as picture:
+        assert picture.format == "JPEG"
+        assert picture.tobytes() == decoded(encoded(photo(), "JPEG")).tobytes()
+    assert len(sent) < 0.6 * len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff\xd8" + b"\0" * (3 << 20),
+        b"GIF89a" + b"\1\0\1\0\0\0\0" + b",\0\0\0\0\1\0\1\0\0\2" + b"\1\0" * (3 << 20),
+    ],
+)
+def test_a_file_of_nothing_but_pieces_is_given_up(data: bytes) -> None:
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(data)
+
+
+def test_a_side_of_less_than_nothing_is_wrong_usage() -> None:
+    with pytest.raises(UsageError):
+        Preparation(max_side=-1)
 
 
 def test_a_file_that_never_ends_is_refused() -> None:

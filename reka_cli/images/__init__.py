@@ -74,11 +74,11 @@ def converted(image: Image, media_types: frozenset[str]) -> Image:
 
 def looks_like_one(path: str) -> bool:
     """Whether `path` is a file that begins as a picture does."""
-    from reka_cli.images.formats import HEAD_BYTES, detect
-
     try:
         if not Path(path).is_file():
             return False  # nor a pipe, which would be waited for
+        from reka_cli.images.formats import HEAD_BYTES, detect
+
         with Path(path).open("rb") as file:
             found = detect(file.read(HEAD_BYTES))
     except (OSError, ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from reka_cli.errors import BadInput
 from reka_cli.images import colours
@@ -79,16 +79,23 @@ def encoded(picture: Image, icc: bytes | None, kept: Metadata, style: Style) -> 
 
 @contextmanager
 def _opened(given: Given, *, with_metadata: bool) -> Iterator[ImageFile]:
-    module, name = _PLUGINS[given.form.name]
-    try:
-        # not Image.open, which tries one decoder after the other, and imports them all before
-        plugin = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        shown = f"{given.found.name} is a {given.form.name} picture"
-        raise BadInput(f"{shown}, which needs pillow-heif", hint="pip install 'reka-cli[heic]'") from error
+    plugin = _plugin(given)
     muted = quiet() if given.form.name == "TIFF" else nullcontext()  # libtiff says what it finds wrong
     with muted, _file(given, with_metadata=with_metadata) as file, plugin(file) as picture:
         yield picture
+
+
+def _plugin(given: Given) -> type[ImageFile]:
+    module, name = _PLUGINS[given.form.name]
+    shown = f"{given.found.name} is {given.form.name}"
+    try:
+        # not Image.open, which tries one decoder after the other, and imports them all before
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{shown}, which needs pillow-heif", hint="pip install 'reka-cli[heic]'") from error
+    if not getattr(found, "SUPPORTED", True):
+        raise BadInput(f"{shown}, which the Pillow of this machine cannot read", hint="pip install --upgrade pillow")
+    return cast("type[ImageFile]", getattr(found, name))
 
 
 def _file(given: Given, *, with_metadata: bool) -> BinaryIO:
