@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from PIL import AvifImagePlugin
 from PIL import Image as Pillow
 
 from reka_cli import images
-from reka_cli.errors import BadInput, UsageError
+from reka_cli.deadline import Deadline
+from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.images import Preparation
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
@@ -269,6 +271,11 @@ def test_several_pictures_keep_their_order(tmp_path: Path) -> None:
     sources = [encoded(photo(size), "PNG") for size in sizes]
 
     assert [(one.width, one.height) for one in images.load_all(sources)] == sizes
+
+
+def test_several_pictures_are_given_up_at_the_deadline() -> None:
+    with pytest.raises(DeadlineExceeded):
+        images.load_all([CAT, encoded(photo(), "PNG")], Deadline(1.0, time.monotonic()))
 
 
 def test_of_several_pictures_the_first_that_is_none_is_told() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,16 +107,29 @@ def _side_by_side(
     distinct: dict[Hashable, Found], work: Callable[[Found], Image], deadline: Deadline | None
 ) -> dict[Hashable, Image]:
     """Work in a few threads, which helps because decoders let others run meanwhile; raise the first error."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future
 
-    with ThreadPoolExecutor(min(_MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
-        futures = {key: pool.submit(work, one) for key, one in distinct.items()}
-        try:
-            return {key: future.result(deadline.remaining_s() if deadline else None) for key, future in futures.items()}
-        except TimeoutError as error:
-            raise (deadline.error() if deadline else error) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    todo = deque((one, Future[Image]()) for one in distinct.values())
+    futures = dict(zip(distinct, (future for _, future in todo), strict=True))
+
+    def run() -> None:
+        with suppress(IndexError):
+            while True:
+                one, future = todo.popleft()
+                try:
+                    future.set_result(work(one))
+                except BaseException as error:  # noqa: BLE001 - it is raised again where the result is due
+                    future.set_exception(error)
+
+    for _ in range(min(_MOST_AT_ONCE, os.cpu_count() or 1, len(todo))):
+        # no ThreadPoolExecutor: the end of the process would wait for it, after Ctrl-C and the deadline too
+        threading.Thread(target=run, daemon=True).start()
+    try:
+        return {key: future.result(deadline.remaining_s() if deadline else None) for key, future in futures.items()}
+    except TimeoutError as error:
+        raise (deadline.error() if deadline else error) from error
+    finally:
+        todo.clear()
 
 
 def _identity(found: Found) -> Hashable:
