@@ -152,6 +152,13 @@ class TestMetadata:
 
         assert images.load(plain[:2] + thumbnail + plain[20:]).data == plain
 
+    def test_bytes_between_the_segments_of_a_jpeg_are_skipped_as_decoders_do(self) -> None:
+        plain = encoded(photo(), "JPEG")
+        odd = plain[:20] + b"\0\0\xff\xff\xff" + plain[20:]
+        assert frames(odd) == frames(plain)
+
+        assert images.load(odd).data == plain
+
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
     def test_none_is_left_in_a_picture_that_was_made_smaller(self, kind: str) -> None:
         data = encoded(photo((300, 200)), kind, exif=exif(6), xmp=XMP)
