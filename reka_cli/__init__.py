@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ServiceError,
         UsageError,
     )
+    from reka_cli.images.preparation import Preparation
     from reka_cli.messages import Image
     from reka_cli.providers.sandbox import Sandbox
     from reka_cli.providers.web import Reka
@@ -39,6 +40,7 @@ __all__ = [
     "IncompleteAnswer",
     "NetworkError",
     "NotLoggedIn",
+    "Preparation",
     "RateLimited",
     "Refused",
     "Reka",
@@ -53,6 +55,7 @@ _ROOMS = {
     "Answer": "answer",
     "Client": "client",
     "Image": "messages",
+    "Preparation": "images.preparation",
     "Reka": "providers.web",
     "Sandbox": "providers.sandbox",
 }
