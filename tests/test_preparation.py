@@ -187,11 +187,12 @@ class TestMetadata:
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
     def test_a_picture_arrives_upright(self, kind: str, orientation: int) -> None:
         stored = TURNED_BACK[orientation](photo((300, 200)))
-        options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("JPEG", "AVIF") else {}
-        data = encoded(stored, kind, exif=exif(orientation), **options)
+        options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("JPEG", "AVIF", "HEIF") else {}
+        # pillow-heif makes of it the turn that a HEIC picture has beside its EXIF
+        data = encoded(stored, kind, exif=exif(orientation).tobytes(), **options)
 
         image = images.load(data)
 

@@ -166,11 +166,12 @@ def _turned(picture: Image, orientation: int) -> Image:
     return picture.transpose(turns[orientation]) if orientation in turns else picture
 
 
-def _style(picture: ImageFile, given: Given, view: View, orientation: int) -> Style:
+def _style(picture: Any, given: Given, view: View, orientation: int) -> Style:
     """Encode as the picture was: what was JPEG loses least as JPEG, what was exact stays so at its full size."""
     if given.form.name != "JPEG":
         return Style("PNG" if given.form.name == "PNG" and not view.is_smaller else None)
-    return Style("JPEG") if view.is_smaller or picture.mode not in ("L", "RGB") else _same(picture, orientation)
+    is_usual = picture.mode in ("L", "RGB") and max(map(max, picture.quantization.values())) < 256
+    return _same(picture, orientation) if is_usual and not view.is_smaller else Style("JPEG")
 
 
 def _same(picture: Any, orientation: int) -> Style:
