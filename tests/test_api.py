@@ -323,7 +323,10 @@ class TestEvents:
     def test_what_it_cost_is_known_where_the_prices_are(self, run: Run, api_env: dict[str, str]) -> None:
         result = run("ask", "hello", str(CAT), "-v", env=api_env)
 
-        assert re.fullmatch(r"sent 1 image, 31\.0 kB\napi, sandbox, (\d+) tokens in, (\d+) out, 0\.0000\d\d USD, [\d.]+ s\n", result.stderr)
+        assert re.fullmatch(
+            r"sent 1 image, 31\.0 kB\napi, sandbox, (\d+) tokens in, (\d+) out, 0\.0000\d\d USD, [\d.]+ s\n",
+            result.stderr,
+        )
 
 
 KEY_REFUSED = (

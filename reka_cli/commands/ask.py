@@ -86,13 +86,15 @@ def ask(
     sources = [*(image or []), *(files or [])]
     _refuse_picture_as_prompt(prompt)
     _check_dashes(prompt, sources, may_read=not no_stdin)
-    loaded = pictures.load_all(
-        sources,
-        deadline,
-        preparation,
-        stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
-        log=say if debug else None,
-    )
+    loaded: tuple[Image, ...] = ()
+    if sources:
+        loaded = pictures.load_all(
+            sources,
+            deadline,
+            preparation,
+            stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
+            log=say if debug else None,
+        )
     question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
     options = Options(max_tokens, temperature, seed, mmproj, context)
     asked = client.ask(

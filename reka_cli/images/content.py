@@ -11,10 +11,12 @@ from typing import BinaryIO
 
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
+from reka_cli.images.preparation import LARGEST
 from reka_cli.messages import BLOCK_BYTES
 
+__all__ = ["LARGEST", "Content", "Found", "InMemory", "OnDisk", "Parts", "Span"]
+
 _LONGEST_PATH = 300  # characters of it in a message
-LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 
 
 @dataclass(frozen=True)

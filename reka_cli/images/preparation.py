@@ -9,6 +9,7 @@ from reka_cli.errors import UsageError
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 AS_THEY_ARE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
