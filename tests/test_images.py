@@ -149,7 +149,7 @@ def test_a_film_is_no_picture_and_the_hint_names_the_way() -> None:
     with pytest.raises(BadInput) as caught:
         images.load(b"\0\0\0\x18ftypisom", "film.mp4")
 
-    assert caught.value.hint == "--video film.mp4"
+    assert caught.value.hint == "--video FILE"
 
 
 def test_the_raw_file_of_a_camera_is_refused_rather_than_its_thumbnail_sent() -> None:
@@ -264,6 +264,11 @@ def test_a_picture_given_twice_is_made_ready_once(tmp_path: Path) -> None:
 
     assert first.content is again.content is labelled.content
     assert (again.name, labelled.label, other.name) == ("large.png", "before", "cat.jpeg")
+
+
+def test_one_source_need_not_be_in_a_list() -> None:
+    for source in (CAT, str(CAT), CAT.read_bytes(), io.BytesIO(CAT.read_bytes())):
+        assert [image.size_bytes for image in images.load_all(source)] == [30_985]
 
 
 def test_several_pictures_keep_their_order(tmp_path: Path) -> None:

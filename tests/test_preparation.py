@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from pictures import AS_THEY_ARE, GPS_NOTE, decoded, difference, encoded, exif, photo
+from pictures import AS_THEY_ARE, GPS_NOTE, TURNED_BACK, decoded, difference, encoded, exif, photo
 from PIL import Image as Pillow
 from PIL import ImageCms, PngImagePlugin
 
@@ -22,17 +21,6 @@ XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6">{GPS_NOTE}</
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 KEEPING = Preparation(keep_metadata=True)
-# what has to be done to a picture that is stored so: EXIF 2.32, 4.6.4 A
-TURNED_BACK: dict[int, Callable[[Pillow.Image], Pillow.Image]] = {
-    1: lambda one: one,
-    2: lambda one: one.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    3: lambda one: one.rotate(180),
-    4: lambda one: one.transpose(Pillow.Transpose.FLIP_TOP_BOTTOM),
-    5: lambda one: one.rotate(-90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    6: lambda one: one.rotate(90, expand=True),
-    7: lambda one: one.rotate(90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    8: lambda one: one.rotate(-90, expand=True),
-}
 
 
 def segment(marker: int, data: bytes) -> bytes:
