@@ -56,7 +56,7 @@ def _holds(name: str, once: Once, seed: int) -> bool:
         took_s = time.monotonic() - started
         if took_s > LONGEST_S:
             raise AssertionError(f"it took {took_s:.1f} s")
-    except Exception:  # noqa: BLE001 - whatever it is, it is what was looked for
+    except Exception:
         traceback.print_exc()
         print(f"again: python -m fuzz --target {name} --seed {seed}", file=sys.stderr)
         return False

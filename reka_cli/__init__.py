@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ServiceError,
         UsageError,
     )
+    from reka_cli.images.preparation import Preparation
     from reka_cli.messages import Image
     from reka_cli.providers.sandbox import Sandbox
     from reka_cli.providers.web import Reka
@@ -38,6 +39,7 @@ __all__ = [
     "IncompleteAnswer",
     "NetworkError",
     "NotLoggedIn",
+    "Preparation",
     "RateLimited",
     "Refused",
     "Reka",
@@ -52,6 +54,7 @@ _ROOMS = {
     "Answer": "answer",
     "Client": "client",
     "Image": "messages",
+    "Preparation": "images.preparation",
     "Reka": "providers.web",
     "Sandbox": "providers.sandbox",
 }

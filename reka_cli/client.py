@@ -14,7 +14,7 @@ from reka_cli.answer import Answer, bounded
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import AS_USUAL, Preparation, Source, load_all
+from reka_cli.images import AS_USUAL, Preparation
 from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
 from reka_cli.pace import SharedPace
 from reka_cli.schema import check, held
@@ -23,6 +23,7 @@ from reka_cli.videos import load as load_video
 if TYPE_CHECKING:
     from reka_cli.catalogue import Model
     from reka_cli.completions import Chat
+    from reka_cli.images import Source
     from reka_cli.providers import Provider
 
 T = TypeVar("T")
@@ -87,6 +88,10 @@ class Client:
 
     def load(self, images: Iterable[Source | Image], deadline: Deadline | None = None) -> tuple[Image, ...]:
         """Make pictures ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
+        if not images:
+            return ()
+        from reka_cli.images import load_all
+
         return load_all(images, deadline, self._pictures, log=self._log)
 
     def ask(

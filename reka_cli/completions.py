@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 
 from reka_cli.answer import Answer
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import Source
 from reka_cli.messages import Done, Image, Message, Options, ReasoningDelta, Role, TextDelta
+
+if TYPE_CHECKING:
+    from reka_cli.images import Source
 
 _ROLES = ("system", "user", "assistant")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pillow_heif
@@ -13,6 +14,18 @@ from PIL import ImageChops, ImageStat
 GPS_NOTE = "Hinter dem Deich 7"  # found by its bytes wherever the place of a picture is kept
 AS_THEY_ARE = ("JPEG", "PNG", "GIF", "WEBP")
 CONVERTED = ("AVIF", "HEIF", "BMP", "PPM", "TIFF", "PDF")
+
+# how an upright picture is stored so that each orientation is right: EXIF 2.32, 4.6.4 A
+TURNED_BACK: dict[int, Callable[[Pillow.Image], Pillow.Image]] = {
+    1: lambda one: one,
+    2: lambda one: one.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda one: one.rotate(180),
+    4: lambda one: one.transpose(Pillow.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda one: one.rotate(-90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
+    6: lambda one: one.rotate(90, expand=True),
+    7: lambda one: one.rotate(90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
+    8: lambda one: one.rotate(-90, expand=True),
+}
 
 pillow_heif.register_heif_opener()
 

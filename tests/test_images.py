@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import sys
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 from conftest import CAT
 from pictures import AS_THEY_ARE, CONVERTED, decoded, difference, encoded, photo
+from PIL import AvifImagePlugin
 from PIL import Image as Pillow
 
 from reka_cli import images
-from reka_cli.errors import BadInput, UsageError
+from reka_cli.deadline import Deadline
+from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.images import Preparation
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
@@ -104,6 +109,16 @@ def test_a_picture_that_lacks_only_its_end_is_refused(missing: int) -> None:
             images.load(encoded(photo(), kind)[:-missing])
 
 
+def test_a_decoder_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(VARIANTS["tiff, jpeg"])
+    at = data.rindex(b"\xff\xda")
+    data[at + 1] = 0xA8
+
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_png_whose_pixels_were_changed_is_refused() -> None:
     data = bytearray(encoded(photo(), "PNG"))
     data[len(data) // 2] ^= 1
@@ -134,7 +149,7 @@ def test_a_film_is_no_picture_and_the_hint_names_the_way() -> None:
     with pytest.raises(BadInput) as caught:
         images.load(b"\0\0\0\x18ftypisom", "film.mp4")
 
-    assert caught.value.hint == "--video film.mp4"
+    assert caught.value.hint == "--video FILE"
 
 
 def test_the_raw_file_of_a_camera_is_refused_rather_than_its_thumbnail_sent() -> None:
@@ -160,6 +175,60 @@ def test_a_picture_of_no_pixels_is_refused() -> None:
 
     with pytest.raises(BadInput, match=DAMAGED):
         images.load(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "message", "hint"),
+    [
+        ("HEIF", "pillow_heif", "image is HEIC, which needs pillow-heif", "pip install 'reka-cli[heic]'"),
+        ("PDF", "pypdfium2", "image is PDF, which needs pypdfium2", "pip install 'reka-cli[pdf]'"),
+    ],
+)
+def test_the_extra_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str, module: str, message: str, hint: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(BadInput) as caught:
+        images.load(encoded(photo(), kind))
+
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_pillow_without_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(photo(), "AVIF")
+    monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
+
+    with pytest.raises(BadInput, match=r"^image is AVIF, which the Pillow of this machine cannot read$"):
+        images.load(data)
+
+
+def test_of_two_pictures_in_one_file_the_first_is_sent() -> None:
+    data = encoded(photo(), "MPO", save_all=True, append_images=[photo().rotate(9)])
+
+    sent = images.load(data).data
+
+    with Pillow.open(io.BytesIO(sent)) as picture:
+        assert picture.format == "JPEG"
+        assert picture.tobytes() == decoded(encoded(photo(), "JPEG")).tobytes()
+    assert len(sent) < 0.6 * len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff\xd8" + b"\0" * (3 << 20),
+        b"GIF89a" + b"\1\0\1\0\0\0\0" + b",\0\0\0\0\1\0\1\0\0\2" + b"\1\0" * (3 << 20),
+    ],
+)
+def test_a_file_of_nothing_but_pieces_is_given_up(data: bytes) -> None:
+    with pytest.raises(BadInput, match=DAMAGED):
+        images.load(data)
+
+
+def test_a_side_of_less_than_nothing_is_wrong_usage() -> None:
+    with pytest.raises(UsageError):
+        Preparation(max_side=-1)
 
 
 def test_a_file_that_never_ends_is_refused() -> None:
@@ -197,11 +266,21 @@ def test_a_picture_given_twice_is_made_ready_once(tmp_path: Path) -> None:
     assert (again.name, labelled.label, other.name) == ("large.png", "before", "cat.jpeg")
 
 
+def test_one_source_need_not_be_in_a_list() -> None:
+    for source in (CAT, str(CAT), CAT.read_bytes(), io.BytesIO(CAT.read_bytes())):
+        assert [image.size_bytes for image in images.load_all(source)] == [30_985]
+
+
 def test_several_pictures_keep_their_order(tmp_path: Path) -> None:
     sizes = [(10 + at, 20) for at in range(12)]
     sources = [encoded(photo(size), "PNG") for size in sizes]
 
     assert [(one.width, one.height) for one in images.load_all(sources)] == sizes
+
+
+def test_several_pictures_are_given_up_at_the_deadline() -> None:
+    with pytest.raises(DeadlineExceeded):
+        images.load_all([CAT, encoded(photo(), "PNG")], Deadline(1.0, time.monotonic()))
 
 
 def test_of_several_pictures_the_first_that_is_none_is_told() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from pictures import AS_THEY_ARE, GPS_NOTE, decoded, difference, encoded, exif, photo
+from pictures import AS_THEY_ARE, GPS_NOTE, TURNED_BACK, decoded, difference, encoded, exif, photo
 from PIL import Image as Pillow
 from PIL import ImageCms, PngImagePlugin
 
@@ -22,17 +21,6 @@ XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6">{GPS_NOTE}</
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 KEEPING = Preparation(keep_metadata=True)
-# what has to be done to a picture that is stored so: EXIF 2.32, 4.6.4 A
-TURNED_BACK: dict[int, Callable[[Pillow.Image], Pillow.Image]] = {
-    1: lambda one: one,
-    2: lambda one: one.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    3: lambda one: one.rotate(180),
-    4: lambda one: one.transpose(Pillow.Transpose.FLIP_TOP_BOTTOM),
-    5: lambda one: one.rotate(-90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    6: lambda one: one.rotate(90, expand=True),
-    7: lambda one: one.rotate(90, expand=True).transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
-    8: lambda one: one.rotate(-90, expand=True),
-}
 
 
 def segment(marker: int, data: bytes) -> bytes:
@@ -152,6 +140,13 @@ class TestMetadata:
 
         assert images.load(plain[:2] + thumbnail + plain[20:]).data == plain
 
+    def test_bytes_between_the_segments_of_a_jpeg_are_skipped_as_decoders_do(self) -> None:
+        plain = encoded(photo(), "JPEG")
+        odd = plain[:20] + b"\0\0\xff\xff\xff" + plain[20:]
+        assert frames(odd) == frames(plain)
+
+        assert images.load(odd).data == plain
+
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
     def test_none_is_left_in_a_picture_that_was_made_smaller(self, kind: str) -> None:
         data = encoded(photo((300, 200)), kind, exif=exif(6), xmp=XMP)
@@ -180,11 +175,12 @@ class TestMetadata:
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
     def test_a_picture_arrives_upright(self, kind: str, orientation: int) -> None:
         stored = TURNED_BACK[orientation](photo((300, 200)))
-        options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("JPEG", "AVIF") else {}
-        data = encoded(stored, kind, exif=exif(orientation), **options)
+        options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("JPEG", "AVIF", "HEIF") else {}
+        # pillow-heif makes of it the turn that a HEIC picture has beside its EXIF
+        data = encoded(stored, kind, exif=exif(orientation).tobytes(), **options)
 
         image = images.load(data)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import CAT, Result, Run, Service
-from pictures import encoded, exif, photo
+from pictures import TURNED_BACK, decoded, difference, encoded, exif, photo
 
 from reka_cli import BadInput, Client, images
 from reka_cli.config import Config
@@ -138,6 +138,17 @@ class TestOnTheWire:
         assert part.get_payload(decode=True) == large.read_bytes()
         assert int(upload.headers["content-length"]) == len(upload.body)
         assert "transfer-encoding" not in upload.headers
+
+    @pytest.mark.parametrize("orientation", TURNED_BACK)
+    def test_a_photo_arrives_upright(self, service: Service, home: Path, orientation: int) -> None:
+        stored = TURNED_BACK[orientation](photo((300, 200)))
+        data = encoded(stored, "JPEG", quality=95, exif=exif(orientation))
+
+        api(service, home).ask("What can you see?", [data]).read()
+
+        (body,) = chat_bodies(service)
+        url = json.loads(body)["messages"][0]["content"][0]["image_url"]["url"]
+        assert difference(decoded(base64.b64decode(url.partition(",")[2])), photo((300, 200))) < 2
 
     def test_the_api_gets_the_pictures_in_its_json(self, service: Service, home: Path, large: Path) -> None:
         api(service, home).ask("What can you see?", [large, CAT]).read()

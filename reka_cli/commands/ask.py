@@ -100,13 +100,15 @@ def ask(
     _check_dashes(prompt, sources, may_read=not no_stdin)
     options = Options(max_tokens, temperature, seed, mmproj, context)
     with terminal.waiting():
-        loaded = pictures.load_all(
-            sources,
-            deadline,
-            preparation,
-            stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
-            log=terminal.debug if debug else None,
-        )
+        loaded: tuple[Image, ...] = ()
+        if sources:
+            loaded = pictures.load_all(
+                sources,
+                deadline,
+                preparation,
+                stdin=lambda: piped_picture(terminal, deadline, pictures.LARGEST),
+                log=terminal.debug if debug else None,
+            )
         question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
     if show and format_ not in FOR_PROGRAMS:
         from reka_cli.render.pictures import show as show_pictures

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reka_cli.deadline import Deadline
-from reka_cli.images.content import LARGEST, Found, OnDisk
-from reka_cli.images.preparation import AS_USUAL, Preparation
-from reka_cli.images.sources import Source, find, reads_stdin
-from reka_cli.messages import Image
+from reka_cli.images.preparation import AS_USUAL, LARGEST, Preparation
+
+if TYPE_CHECKING:
+    from reka_cli.images.loading import converted, load, load_all
+    from reka_cli.images.sources import Source, reads_stdin
 
 __all__ = [
     "AS_USUAL",
@@ -25,60 +24,22 @@ __all__ = [
     "reads_stdin",
 ]
 
-_MOST_AT_ONCE = 4  # a large picture takes some 100 MB while it is made ready
-
-
-def load(
-    source: Source, name: str | None = None, deadline: Deadline | None = None, wanted: Preparation = AS_USUAL
-) -> Image:
-    """Give one picture made ready, the first if there are several; see load_all."""
-    from reka_cli.images.prepare import prepare
-
-    found = next(find(source, deadline))
-    return prepare(replace(found, name=name) if name else found, wanted)
-
-
-def load_all(
-    sources: Iterable[Source | Image] | Source,
-    deadline: Deadline | None = None,
-    wanted: Preparation = AS_USUAL,
-    *,
-    stdin: Callable[[], bytes] | None = None,
-    log: Callable[[str], None] | None = None,
-) -> tuple[Image, ...]:
-    """Give the pictures of all sources made ready, in order; what is an Image already stays as it is.
-
-    `stdin` is called for the source "-", `log` gets lines about the HTTP of downloads. Raises BadInput for what is
-    missing, unreadable, too large, no picture or not whole; DeadlineExceeded; and what a download raises.
-    """
-    given = [sources] if isinstance(sources, str | bytes | os.PathLike) else sources  # not the letters of a name
-    found: list[Found | Image] = []
-    for one in given:
-        found += [one] if isinstance(one, Image) else find(one, deadline, stdin=stdin, log=log)
-    raw = [one for one in found if isinstance(one, Found)]
-    ready = _prepared(raw, wanted, deadline) if raw else iter(())
-    return tuple(one if isinstance(one, Image) else next(ready) for one in found)
-
-
-def converted(image: Image, media_types: frozenset[str]) -> Image:
-    """Give a picture as one of these media types, itself if it is one."""
-    if image.media_type in media_types:
-        return image
-    from reka_cli.images.content import InMemory
-    from reka_cli.images.prepare import prepare
-
-    found = Found(InMemory(image.data), image.name, image.label)
-    made = prepare(found, Preparation(max_side=0, keep_metadata=True, media_types=media_types))
-    return replace(made, original=image.original or made.original, notice=image.notice)
+_ROOMS = {
+    "Source": "sources",
+    "converted": "loading",
+    "load": "loading",
+    "load_all": "loading",
+    "reads_stdin": "sources",
+}
 
 
 def looks_like_one(path: str) -> bool:
     """Whether `path` is a file that begins as a picture does."""
-    from reka_cli.images.formats import HEAD_BYTES, detect
-
     try:
         if not Path(path).is_file():
             return False  # nor a pipe, which would be waited for
+        from reka_cli.images.formats import HEAD_BYTES, detect
+
         with Path(path).open("rb") as file:
             found = detect(file.read(HEAD_BYTES))
     except (OSError, ValueError):
@@ -86,36 +47,8 @@ def looks_like_one(path: str) -> bool:
     return found is not None and found.is_picture
 
 
-def _prepared(found: Sequence[Found], wanted: Preparation, deadline: Deadline | None) -> Iterator[Image]:
-    """Make each picture ready once, however often it is given, and several at a time."""
-    from reka_cli.images.prepare import prepare
-
-    distinct: dict[Hashable, Found] = {}
-    for one in found:
-        distinct.setdefault(_identity(one), one)
-    if len(distinct) == 1:
-        made = {key: prepare(one, wanted) for key, one in distinct.items()}
-    else:
-        made = _side_by_side(distinct, lambda one: prepare(one, wanted), deadline)
-    return (replace(made[_identity(one)], name=one.name, label=one.label) for one in found)
-
-
-def _side_by_side(
-    distinct: dict[Hashable, Found], work: Callable[[Found], Image], deadline: Deadline | None
-) -> dict[Hashable, Image]:
-    """Work in a few threads, which helps because decoders let others run meanwhile; raise the first error."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(min(_MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
-        futures = {key: pool.submit(work, one) for key, one in distinct.items()}
-        try:
-            return {key: future.result(deadline.remaining_s() if deadline else None) for key, future in futures.items()}
-        except TimeoutError as error:
-            raise (deadline.error() if deadline else error) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _identity(found: Found) -> Hashable:
-    content = found.content
-    return content.stamp if isinstance(content, OnDisk) else content.data, found.fragment
+def __getattr__(name: str) -> object:
+    """Import what finds and reads pictures when it is first asked for: most questions have none."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reka_cli.errors import BadInput
+from reka_cli.escapes import one_line
+from reka_cli.images.preparation import LARGEST
 from reka_cli.messages import BLOCK_BYTES
 
-LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
+__all__ = ["LARGEST", "Content", "Found", "InMemory", "OnDisk", "Parts", "Span"]
+
+_LONGEST_PATH = 300  # characters of it in a message
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class OnDisk:
         try:
             file = self.path.open("rb")
         except OSError as error:
-            raise BadInput(f"cannot read {self.path}: {error.strerror or error}".replace("\n", " ")) from error
+            reason = (error.strerror or str(error)).lower()
+            raise BadInput(f"cannot read {one_line(str(self.path), _LONGEST_PATH)}: {reason}") from error
         try:
             self.check(file)
         except BadInput:
@@ -63,7 +68,10 @@ class OnDisk:
     def check(self, file: BinaryIO) -> None:
         """Raise BadInput unless the open file is what was found."""
         if _stamp(os.fstat(file.fileno())) != self.stamp:
-            raise BadInput(f"{self.path.name} was changed while it was being read", hint="ask again")
+            raise self.changed()
+
+    def changed(self) -> BadInput:
+        return BadInput(f"{one_line(self.path.name)} was changed while it was being read", hint="ask again")
 
     def head(self, count: int) -> bytes:
         with self.open() as file:
@@ -104,7 +112,7 @@ class Span:
                 # before a block goes out, so that nobody gets a picture that is half of one and half of another
                 self.content.check(file)
                 if not block:
-                    raise BadInput(f"{self.content.path.name} ended while it was being read", hint="ask again")
+                    raise self.content.changed()
                 left -= len(block)
                 yield block
 

@@ -47,7 +47,7 @@ def _document(file: BinaryIO, name: str) -> Iterator[Any]:
     try:
         import pypdfium2
     except ModuleNotFoundError as error:
-        raise BadInput(f"{name} is a PDF, which needs pypdfium2", hint="pip install 'reka-cli[pdf]'") from error
+        raise BadInput(f"{name} is PDF, which needs pypdfium2", hint="pip install 'reka-cli[pdf]'") from error
     try:
         document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reka_cli.errors import UsageError
+
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
 AS_THEY_ARE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
@@ -20,6 +23,10 @@ class Preparation:
     max_side: int = 2048
     keep_metadata: bool = False
     media_types: frozenset[str] = AS_THEY_ARE
+
+    def __post_init__(self) -> None:
+        if self.max_side < 0:
+            raise UsageError(f"the longest side is 0, for any, or more, not {self.max_side}")
 
     def fits(self, size: Size) -> bool:
         return not self.max_side or max(size) <= self.max_side

@@ -32,7 +32,7 @@ def _format(found: Found) -> Format:
     head = content.head(HEAD_BYTES)
     if form := detect(head):
         return form
-    hint = f"--video {name}" if head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") else None
+    hint = "--video FILE" if head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") else None
     raise BadInput(f"{name} is no picture, or of a format that is not known", hint)
 
 

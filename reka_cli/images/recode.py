@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from reka_cli.errors import BadInput
 from reka_cli.images import colours
@@ -15,6 +15,7 @@ from reka_cli.images.geometry import View, is_sideways
 from reka_cli.images.given import Given, Recoded
 from reka_cli.images.metadata import Metadata
 from reka_cli.images.preparation import Preparation, Size
+from reka_cli.images.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,15 +79,23 @@ def encoded(picture: Image, icc: bytes | None, kept: Metadata, style: Style) -> 
 
 @contextmanager
 def _opened(given: Given, *, with_metadata: bool) -> Iterator[ImageFile]:
+    plugin = _plugin(given)
+    muted = quiet() if given.form.name == "TIFF" else nullcontext()  # libtiff says what it finds wrong
+    with muted, _file(given, with_metadata=with_metadata) as file, plugin(file) as picture:
+        yield picture
+
+
+def _plugin(given: Given) -> type[ImageFile]:
     module, name = _PLUGINS[given.form.name]
+    shown = f"{given.found.name} is {given.form.name}"
     try:
         # not Image.open, which tries one decoder after the other, and imports them all before
-        plugin = getattr(import_module(module), name)
+        found = import_module(module)
     except ModuleNotFoundError as error:
-        shown = f"{given.found.name} is a {given.form.name} picture"
         raise BadInput(f"{shown}, which needs pillow-heif", hint="pip install 'reka-cli[heic]'") from error
-    with _file(given, with_metadata=with_metadata) as file, plugin(file) as picture:
-        yield picture
+    if not getattr(found, "SUPPORTED", True):
+        raise BadInput(f"{shown}, which the Pillow of this machine cannot read", hint="pip install --upgrade pillow")
+    return cast("type[ImageFile]", getattr(found, name))
 
 
 def _file(given: Given, *, with_metadata: bool) -> BinaryIO:
@@ -157,11 +166,12 @@ def _turned(picture: Image, orientation: int) -> Image:
     return picture.transpose(turns[orientation]) if orientation in turns else picture
 
 
-def _style(picture: ImageFile, given: Given, view: View, orientation: int) -> Style:
+def _style(picture: Any, given: Given, view: View, orientation: int) -> Style:
     """Encode as the picture was: what was JPEG loses least as JPEG, what was exact stays so at its full size."""
     if given.form.name != "JPEG":
         return Style("PNG" if given.form.name == "PNG" and not view.is_smaller else None)
-    return Style("JPEG") if view.is_smaller or picture.mode not in ("L", "RGB") else _same(picture, orientation)
+    is_usual = picture.mode in ("L", "RGB") and max(map(max, picture.quantization.values())) < 256
+    return _same(picture, orientation) if is_usual and not view.is_smaller else Style("JPEG")
 
 
 def _same(picture: Any, orientation: int) -> Style:

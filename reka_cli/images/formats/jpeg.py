@@ -13,39 +13,53 @@ MAGIC = b"\xff\xd8\xff"
 _BLOCK = 1 << 18
 _EOI, _SOS = 0xD9, 0xDA
 _FRAMES = {0xC0: True, 0xC1: True, 0xC2: False}  # baseline, extended, progressive; nothing else is read anywhere
-_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xD8}
-_APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}  # Huffman, arithmetic, quantization, lines, restarts
+_ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment, which say nothing here
+_DATA = 0x00  # no marker
+_NEEDED = {*_FRAMES, *_TABLES, _SOS, _DATA, _EOI}
+_HEAD_BYTES = 20  # of a segment; more is looked at only in EXIF
+_APP0, _APP1, _APP2, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+_KNOWN = {*_FRAMES, *_TABLES, _SOS, *range(0xE0, 0xF0), _COM}
 # what ends the coded data of a scan: 00 is stuffing, D0 to D7 are restarts, what is not defined is left to the decoder
 _AFTER_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xdf\xe0-\xef\xfe])")
 
 
 def layout(walk: Walk) -> Layout:
-    walk.go_to(2)
     turned, frame, has_scan = 1, None, False
     bare: list[Piece] = [(0, 2)]
+    for marker, head, span in _segments(walk):
+        bare += _kept(marker, head, span)
+        has_scan = has_scan or marker == _SOS
+        if marker in _FRAMES and frame is None:
+            frame = (marker, head)
+        elif marker == _APP1 and turned == 1 and head[:4] == b"Exif":
+            turned = orientation(head[6:])
+    if frame is None or not has_scan:
+        raise Damaged
+    return _described(*frame, turned, tuple(bare))
+
+
+def _segments(walk: Walk) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
+    """Give marker, beginning of the content, and place of each segment; coded data come as _DATA, last comes _EOI."""
+    walk.go_to(2)
     marker = _next_marker(walk)
     while marker != _EOI:
         start = walk.at - 2
-        length = int.from_bytes(walk.take(2), "big")
-        if length < 2 or marker in _OTHER_FRAMES:
-            raise Damaged
-        head = walk.take(min(length - 2, _needed(marker)))
-        walk.go_to(start + 2 + length)
-        if marker in _FRAMES and frame is None:
-            frame = (marker, head)
-        if marker == _APP1 and turned == 1 and head[:4] == b"Exif":
-            turned = orientation(head[6:])
-        bare += _kept(marker, head, (start, walk.at - start))
-        if marker == _SOS:
-            has_scan = True
-            began = walk.at
-            marker = _end_of_scan(walk)
-            bare.append((began, walk.at - 2 - began))
-        else:
+        if marker in _ALONE:
             marker = _next_marker(walk)
-    if frame is None or not has_scan:
-        raise Damaged
-    return _described(*frame, turned, (*bare, (walk.at - 2, 2)))
+            continue
+        length = int.from_bytes(walk.take(2), "big")
+        if length < 2 or marker not in _KNOWN:
+            raise Damaged
+        head = walk.take(min(length - 2, 65_535 if marker == _APP1 else _HEAD_BYTES))
+        walk.go_to(start + 2 + length)
+        yield marker, head, (start, walk.at - start)
+        start = walk.at
+        is_scan = marker == _SOS
+        marker = _end_of_scan(walk) if is_scan else _next_marker(walk)
+        if is_scan:
+            yield _DATA, b"", (start, walk.at - 2 - start)
+    yield _EOI, b"", (walk.at - 2, 2)
 
 
 def _described(marker: int, head: bytes, turned: int, bare: tuple[Piece, ...]) -> Layout:
@@ -58,11 +72,6 @@ def _described(marker: int, head: bytes, turned: int, bare: tuple[Piece, ...]) -
     return Layout(width, height, bare, turned, is_common=components != 4, decodes_small=_FRAMES[marker])
 
 
-def _needed(marker: int) -> int:
-    """How much of a segment has to be looked at."""
-    return 65_535 if marker == _APP1 else 20
-
-
 def _kept(marker: int, head: bytes, span: tuple[int, int]) -> Iterator[Piece]:
     if marker == _APP0:
         if head[:5] == b"JFIF\0" and len(head) >= 14:
@@ -73,7 +82,7 @@ def _kept(marker: int, head: bytes, span: tuple[int, int]) -> Iterator[Piece]:
     elif marker == _APP14:
         if head[:5] == b"Adobe":  # says how the colours are to be read
             yield span
-    elif not (_APP1 <= marker <= _APP15 or marker == _COM):
+    elif marker in _NEEDED:
         yield span
 
 

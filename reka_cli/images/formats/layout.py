@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 from reka_cli.images.content import Content, Parts, Span
 
+_MOST_STEPS = 2_000_000  # some seconds; the largest GIF has a quarter of it
+
 Piece = bytes | tuple[int, int]  # bytes as they are, or the offset and length of what is taken over from the file
 
 
@@ -32,16 +34,18 @@ class Layout:
 
 
 class Walk:
-    """Steps through an open file; whatever is not there is Damaged."""
+    """Steps through an open file; whatever is not there is Damaged, and so is what has no end."""
 
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self._file = file
+        self._steps = 0
         self.size_bytes = size_bytes
         self.at = 0
 
     def take(self, count: int) -> bytes:
+        self._steps += 1
         data = self._file.read(count)
-        if len(data) != count:
+        if len(data) != count or self._steps > _MOST_STEPS:
             raise Damaged
         self.at += count
         return data
