@@ -19,7 +19,7 @@ class Emulator:
         self._stream = pyte.Stream(self._screen)
 
     def feed(self, text: str) -> None:
-        self._stream.feed(text)
+        self._stream.feed(text.replace("\r\n", "\n").replace("\n", "\r\n"))  # as the line discipline does
 
     @property
     def screen(self) -> list[str]:

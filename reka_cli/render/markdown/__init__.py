@@ -84,7 +84,7 @@ class _Printer:
 
     def _put(self, text: str) -> None:
         if text:
-            self._terminal.write(text if self._terminal.is_screen else text.replace("\r\n", "\n"))
+            self._terminal.write(text)
 
 
 class _Painter:

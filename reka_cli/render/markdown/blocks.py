@@ -53,8 +53,12 @@ class Source:
         """Where a line begins; the end of the text for one that is not there."""
         return self._starts[line] if line < len(self._starts) else len(self.text)
 
+    def lines(self, first: int, end: int | None = None) -> str:
+        """Give lines as they stand, to the end of the text without an `end`."""
+        return self.text[self.start(first) : None if end is None else self.start(end)]
+
     def line(self, line: int) -> str:
-        return self.text[self.start(line) : self.start(line + 1)].removesuffix("\n")
+        return self.lines(line, line + 1).removesuffix("\n")
 
     def is_blank(self, line: int, *, is_quoted: bool) -> bool:
         """Whether a line holds nothing, in a quotation nothing but its mark."""
@@ -153,12 +157,14 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
         if token.type == "inline":
             cell = token
         elif token.type == "tr_close" and cell and cell.map:
-            cell.content = " | ".join([cell.content, *_cells(state, cell.map[0])[columns:]])
+            cell.content = " | ".join([cell.content, *_cells(getLine(state, cell.map[0]).strip(), columns)[columns:]])
     return True
 
 
-def _cells(state: StateBlock, line: int) -> list[str]:
-    cells = escapedSplit(getLine(state, line).strip())
+def _cells(line: str, columns: int) -> list[str]:
+    if line[0] == line[-1] == "|" and line.count("|") == columns + 1:  # as all rows are; to split one is slow
+        return []
+    cells = escapedSplit(line)
     if cells and not cells[0]:
         del cells[0]
     if cells and not cells[-1]:

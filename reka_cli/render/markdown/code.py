@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from rich.style import Style
 
 from reka_cli.render.markdown.inline import Span, visible
+from reka_cli.render.markdown.style import PLAIN
 
 _NAME = re.compile(r"[\w+#.-]+")
 _LONGEST_LINE = 2000  # characters; some lexers take their time over more, and such a line is hardly read
@@ -27,6 +28,7 @@ def highlighted(info: str, code: str, state: State, plain: Style) -> tuple[list[
     tokens, after = _tokens(info, code, state)
     for kind, text in tokens:
         style = plain if kind is None else _style(kind)
+        style = PLAIN if text.isspace() else style
         first, *more = text.split("\n")
         lines[-1].append((visible(first), style))
         lines += [[(visible(line), style)] for line in more]
@@ -48,15 +50,20 @@ def _tokens(info: str, code: str, state: State) -> tuple[list[tuple[Any, str]], 
     lexer = _lexer(info)
     if lexer is None or max(map(len, code.split("\n"))) > _LONGEST_LINE:
         return [(None, code)], state
-    from pygments.lexer import ExtendedRegexLexer, LexerContext, RegexLexer
+    from pygments.lexer import RegexLexer
 
     if isinstance(lexer, RegexLexer):
-        context = LexerContext(code, 0, list(state))
-        # a lexer may have ways of its own; without the state it loses colours at most
-        with contextlib.suppress(Exception):
-            tokens = [(kind, text) for _, kind, text in ExtendedRegexLexer.get_tokens_unprocessed(lexer, None, context)]
-            return tokens, tuple(context.stack)
+        with suppress(Exception):  # this lexer has ways of its own: without its state it loses colours at most
+            return _tokens_and_state(lexer, code, state)
     return [(kind, text) for _, kind, text in lexer.get_tokens_unprocessed(code)], ()
+
+
+def _tokens_and_state(lexer: Any, code: str, state: State) -> tuple[list[tuple[Any, str]], State]:
+    from pygments.lexer import ExtendedRegexLexer, LexerContext
+
+    context = LexerContext(code, 0, list(state))  # the one public way to get at the state of a lexer
+    tokens = [(kind, text) for _, kind, text in ExtendedRegexLexer.get_tokens_unprocessed(lexer, None, context)]
+    return tokens, tuple(context.stack)
 
 
 @lru_cache(32)

@@ -19,15 +19,15 @@ from reka_cli.render.markdown.layout import (
     Fence,
     Item,
     Layout,
+    Leaf,
     Lines,
     Open,
     Paragraph,
-    Part,
     Place,
     Raw,
     Table,
 )
-from reka_cli.render.markdown.lines import Margin, wrapped
+from reka_cli.render.markdown.lines import wrapped
 from reka_cli.render.markdown.style import Palette
 
 _LONG = 160  # characters of a paragraph that are read again with each frame
@@ -59,14 +59,9 @@ class Draft:
         return self._text.translate({ord(DONE): None, ord(BEGUN): None})
 
     @property
-    def size(self) -> int:
-        """How many characters are not finished."""
-        return len(self._text)
-
-    @property
     def characters(self) -> int:
         """How many characters were read to get here, each time anew."""
-        return self._parser.characters + self._layout.inline.characters
+        return self._parser.characters + self._layout.inline.characters + self._layout.characters
 
     def feed(self, text: str) -> None:
         """Take new text, without control characters."""
@@ -85,6 +80,8 @@ class Draft:
         if self._has_new_lines:
             self._has_new_lines = False
             self._settle(finished)
+            if len(self._text) > _LONGEST // 4:
+                self._opened(finished)
         return finished
 
     def open(self, finished: Lines) -> Lines:
@@ -100,44 +97,66 @@ class Draft:
         finished: Lines = []
         source = self._read(self._text, finished)
         finished += self._layout.blocks(source, self._place)
+        while finished and not finished[-1]:
+            finished.pop()
         self._text, self._place = "", ()
         return finished
 
     def _open_lines(self, finished: Lines, *, is_tall: bool = False) -> Lines:
+        lines, source, leaf = self._opened(finished, is_tall=is_tall)
+        return lines + self._layout.block(source, leaf) if leaf else lines
+
+    def _opened(self, finished: Lines, *, is_tall: bool = False) -> tuple[Lines, Source, Leaf | None]:
+        """Give the open block, what it was read from, and the lines before it that are not final."""
         source = self._read(_MARK_ONLY.sub("", self._text), finished)
         found = Open()
         lines = self._layout.blocks(source, self._place, found)
-        if found.block is None or found.margin is None:
-            return lines
-        if found.block.kind == "paragraph" and found.is_alone:
-            self._begin(source, found, force=is_tall)
+        leaf = found.leaf
+        if leaf and leaf.block.kind == "paragraph" and found.is_alone:
+            self._begin(source, found.items, leaf, is_tall=is_tall)
             if is_tall:
-                self._freeze(found, finished)
-        return lines + self._layout.block(source, found.block, found.margin, found.part)
+                finished += self._frozen(found.items, leaf)
+        return lines, source, leaf
 
     def _settle(self, finished: Lines, *, is_tall: bool = False) -> None:
         """Take out what is final; decide by complete lines only, for half a line may still become anything."""
         source = self._read(self._text[: self._text.rfind("\n") + 1], finished)
         rest = self._text[len(source.text) :]
         found = Open()
-        lines = self._layout.blocks(source, self._place, found)
-        finished += lines
-        if found.block is None:
+        finished += self._layout.blocks(source, self._place, found)
+        leaf = found.leaf
+        if leaf is None:
             self._text = self._text if source.blocks else rest
             return
-        self._parser.keep_references(source, found.block.line)
-        part, text = self._shortened(source, found, finished, is_tall=is_tall)
-        if found.part is None:
+        self._parser.keep_references(source, leaf.block.line)
+        if leaf.part is None:
             self._wait_for = _LONG
-        self._text = _context(source, found) + text + rest
-        self._place = (*found.items, part) if part else tuple(found.items)
+        lines, cut = self._shortened(source, leaf, is_tall=is_tall)
+        finished += lines
+        if lines:
+            _begin(found.items)
+        line = leaf.block.line
+        self._text = _context(source, found.items, line) + source.lines(line, cut[0]) + source.lines(cut[1]) + rest
+        self._place = (*found.items, leaf.part) if leaf.part else tuple(found.items)
 
     def _read(self, text: str, finished: Lines) -> Source:
         """Read a part of the text; where a paragraph turned out to be something else, take back what was made of it."""
         source = self._parser.read(text)
-        if BEGUN not in text or _begins_with_paragraph(source.blocks):
+        if BEGUN not in text or self._goes_on(source.blocks):
             return source
         return self._parser.read(text.replace(BEGUN, self._undo() or self._release(finished), 1))
+
+    def _goes_on(self, blocks: list[Block]) -> bool:
+        """Whether the paragraph that was begun is one still; on the screen for good, it may be a heading as well."""
+        part = self._place[-1]
+        is_frozen = isinstance(part, Paragraph) and part.source is None
+        kinds = ("paragraph", "heading") if is_frozen else ("paragraph",)
+        while blocks:
+            first = next((block for block in blocks if (block.kind, block.text) != ("paragraph", DONE)), blocks[0])
+            if first.kind in kinds:
+                return first.text.startswith(BEGUN)
+            blocks = [] if first.kind == "table" else first.children
+        return False
 
     def _undo(self) -> str | None:
         """Take the begin of the open paragraph back; None if it is on the screen for good."""
@@ -151,140 +170,112 @@ class Draft:
     def _release(self, finished: Lines) -> str:
         """End the paragraph whose begin is on the screen for good; what follows is something else."""
         part = self._place[-1]
-        assert isinstance(part, Paragraph)
-        finished += self._layout.set(wrapped(part.last, part.margin.room), part.margin)
+        if isinstance(part, Paragraph):
+            finished += self._layout.set(wrapped(part.last, part.margin.room), part.margin)
         self._text = self._text.replace(BEGUN, "", 1)
         self._place = self._place[:-1]
         return ""
 
-    def _begin(self, source: Source, found: Open, *, force: bool) -> None:
+    def _begin(self, source: Source, items: list[Item], leaf: Leaf, *, is_tall: bool) -> None:
         """Lay out the begin of the open paragraph, as far as nothing that follows can change it."""
-        block, margin, part = found.block, found.margin, found.part
-        assert block
-        assert margin
-        assert part is None or isinstance(part, Paragraph)
-        offset = len(BEGUN) if part else 0
-        if len(block.text) < self._wait_for and not force:
+        block, margin = leaf.block, leaf.margin
+        part = leaf.part if isinstance(leaf.part, Paragraph) else Paragraph("", [], [], margin)
+        offset = len(BEGUN) if leaf.part else 0
+        if len(block.text) < self._wait_for and not is_tall:
             return
         for cut in _cuts(block.text, offset):
             place = _place(source, block, cut)
             spans, is_settled = self._layout.inline.settled_spans(block.text[offset:cut], source.env, margin.style)
-            if place and (is_settled or force or len(block.text) > _LONGEST):
+            if place and (is_settled or is_tall or len(block.text) > _LONGEST):
                 break
         else:
             self._wait_for = len(block.text) + _LONG // 2
             return
         self._wait_for = _LONG
-        *lines, last = wrapped([*(part.last if part else []), *spans], margin.room)
-        before = part.lines if part else []
-        begun = before + self._layout.set(lines, margin.after if before else margin)
-        taken = (
-            None
-            if part and part.source is None
-            else (part.source or "" if part else "") + source.text[block.begin + offset : place]
-        )
-        self._text = self._text[: block.begin] + BEGUN + self._text[place:]
+        *lines, last = wrapped([*part.last, *spans], margin.room)
+        laid_out = self._layout.set(lines, margin.after if part.lines else margin)
+        taken = None if part.source is None else part.source + source.text[block.begin + offset : place]
+        leaf.part = Paragraph(taken, part.lines + laid_out, last, margin.after)
         block.text = BEGUN + block.text[cut:]
-        found.part = Paragraph(taken, begun, last, margin.after)
-        self._place = (*found.items, found.part)
+        self._text = self._text[: block.begin] + BEGUN + self._text[place:]
+        self._place = (*items, leaf.part)
 
-    def _freeze(self, found: Open, finished: Lines) -> None:
-        """Put the begin of the open paragraph on the screen for good."""
-        part = found.part
-        if isinstance(part, Paragraph) and part.lines:
-            finished += part.lines
-            found.part = Paragraph(None, [], part.last, part.margin)
-            found.margin = part.margin
-            self._place = (*_begun(found.items), found.part)
+    def _frozen(self, items: list[Item], leaf: Leaf) -> Lines:
+        """Put the begin of the open paragraph on the screen for good, and give its lines."""
+        part = leaf.part
+        if not isinstance(part, Paragraph) or not part.lines:
+            return []
+        leaf.part = Paragraph(None, [], part.last, part.margin)
+        leaf.margin = part.margin
+        self._place = (*_begin(items), leaf.part)
+        return part.lines
 
-    def _shortened(self, source: Source, found: Open, finished: Lines, *, is_tall: bool) -> tuple[Part | None, str]:
-        """Take finished lines out of the open block; give what was made of it, and what is left of its source."""
-        block, margin = found.block, found.margin
-        assert block
-        assert margin
-        before = len(finished)
-        part, first, end = found.part, 0, 0
-        match block.kind:
+    def _shortened(self, source: Source, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, tuple[int, int]]:
+        """Give the lines of the open block that are final, and which lines of the source they are: first and end."""
+        line = leaf.block.line
+        match leaf.block.kind:
             case "fence":
-                part, end = self._code(block, margin, found.part, finished, is_tall=is_tall)
-                first = 1
+                lines, count = self._code(leaf, is_tall=is_tall)
+                return lines, (line + 1, line + 1 + count)
             case "html_block" | "code_block":
-                part, end = self._raw(block, margin, found.part, finished)
-                first = 1
+                return self._raw(leaf), (line + 1, max(line + 1, leaf.block.end - 1))
             case "table":
-                part, end = self._rows(source, found, finished, is_tall=is_tall)
-                first = 2
-        if len(finished) > before:
-            _begun(found.items)
-        line = block.line
-        text = source.text[source.start(line) : source.start(line + first)]
-        return part, text + source.text[source.start(line + max(first, end)) :]
+                lines, end = self._rows(source, leaf, is_tall=is_tall)
+                return lines, (line + 2, end)
+            case _:
+                return [], (line, line)
 
-    def _code(
-        self, block: Block, margin: Margin, part: Part | None, finished: Lines, *, is_tall: bool
-    ) -> tuple[Part | None, int]:
-        """Take out the complete lines of code; blank ones at the end and half a comment wait, if they can."""
-        state = part.state if isinstance(part, Fence) else ()
+    def _code(self, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, int]:
+        """Take the complete lines of code; blank ones at the end and what may be half a comment wait, if they can."""
+        block, margin = leaf.block, leaf.margin
+        state = leaf.part.state if isinstance(leaf.part, Fence) else ()
         body, count = block.text, block.text.count("\n")
         if block.end - block.line - 1 == count <= self.tallest and not is_tall:  # it is not closed yet
             written = len(body.rstrip())
             body = body[: body.find("\n", written) + 1] if written else ""
-            if not code.is_whole(block.token.info, body, state):
-                return part, 1
+            body = body if code.is_whole(block.token.info, body, state) else ""
         if not body:
-            return part, 1
-        lines = [] if part else self._layout.fence_mark(block, margin, opening=True)
+            return [], 0
+        lines = [] if leaf.part else self._layout.fence_mark(block, margin, opening=True)
         laid_out, state = self._layout.code(block, body, state, margin)
-        finished += self._layout.set(lines + laid_out, margin)
-        return Fence(state), 1 + body.count("\n")
+        leaf.part = Fence(state)
+        return self._layout.set(lines + laid_out, margin), body.count("\n")
 
-    def _raw(self, block: Block, margin: Margin, part: Part | None, finished: Lines) -> tuple[Part | None, int]:
-        """Take out all lines of what is shown as it stands but the last."""
-        first, last = int(part is not None), block.end - block.line - 1
+    def _raw(self, leaf: Leaf) -> Lines:
+        """Take all lines of what is shown as it stands but the last."""
+        first, last = int(leaf.part is not None), leaf.block.end - leaf.block.line - 1
         if last <= first:
-            return part, 1
-        finished += self._layout.raw(block, first, last, margin)
-        return Raw(), last
+            return []
+        leaf.part = Raw()
+        return self._layout.raw(leaf.block, first, last, leaf.margin)
 
-    def _rows(self, source: Source, found: Open, finished: Lines, *, is_tall: bool) -> tuple[Part | None, int]:
-        """Take out the rows of a table but the last, if it is taller than the screen: its columns stay as they are."""
-        block, margin, part = found.block, found.margin, found.part
-        assert block
-        assert margin
+    def _rows(self, source: Source, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, int]:
+        """Take the rows of a table but the last, if it is taller than the screen: its columns stay as they are."""
+        block, margin, part = leaf.block, leaf.margin, leaf.part
         rows = tables.rows_of(block)
         if len(rows) < 3 or not (isinstance(part, Table) or is_tall or len(rows) > self.tallest):
-            return part, 2
+            return [], block.line + 2
         columns = part if isinstance(part, Table) and part.width == margin.width else None
-        columns = columns or Table(self._layout.widths(source, block, margin), margin.width)
-        finished += self._layout.rows(source, block, 1 if part else 0, len(rows) - 1, columns, margin)
-        return columns, rows[-1].line - block.line
+        leaf.part = columns or Table(self._layout.widths(source, block, margin), margin.width)
+        lines = self._layout.rows(source, block, 1 if part else 0, len(rows) - 1, leaf.part, margin)
+        return lines, rows[-1].line
 
 
-def _begins_with_paragraph(blocks: list[Block]) -> bool:
-    while blocks:
-        first = next((block for block in blocks if (block.kind, block.text) != ("paragraph", DONE)), None)
-        if first is None or not first.children or first.kind == "table":
-            return first is not None and first.kind == "paragraph" and first.text.startswith(BEGUN)
-        blocks = first.children
-    return False
-
-
-def _begun(items: list[Item]) -> list[Item]:
+def _begin(items: list[Item]) -> list[Item]:
     for item in items:
         item.begun = True
     return items
 
 
-def _context(source: Source, found: Open) -> str:
-    """Give the source that the open block stands in, without what is finished."""
-    assert found.block
+def _context(source: Source, items: list[Item], line: int) -> str:
+    """Give the source that the block at a line stands in, without what is finished."""
     context = ""
-    items = [item for item in found.items if item.block.kind == "list_item"]
-    for item, inner in zip_longest(items, items[1:]):
-        line = item.block.line
+    marked = [item for item in items if item.block.kind == "list_item"]
+    for item, inner in zip_longest(marked, marked[1:]):
+        first = item.block.line
         if not item.begun:
-            return context + source.text[source.start(line) : source.start(found.block.line)]
-        if line == found.block.line or (inner and inner.block.line == line):
+            return context + source.lines(first, line)
+        if first == line or (inner and inner.block.line == first):
             continue
         mark = _mark(source, item.block)
         blank = _NO_MARK.sub(" ", _TIGHT_QUOTE.sub("> ", mark)).rstrip()
@@ -303,7 +294,7 @@ def _mark(source: Source, item: Block) -> str:
 
 def _cuts(text: str, offset: int) -> Iterator[int]:
     """Where the source of a paragraph may be cut in two, the most promising place first."""
-    if text.startswith("["):
+    if text.startswith("[") and len(text) < _LONGEST:
         return  # it may be a definition yet
     limit = len(text) - _KEPT
     words = [found.end() for found in _BETWEEN_WORDS.finditer(text, offset + 1, max(limit, 0))]

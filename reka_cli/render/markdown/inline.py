@@ -15,7 +15,7 @@ from reka_cli.render.markdown.style import Palette
 
 Span = tuple[str, Style]  # "\n" in a text is a line break that the author wants
 
-# What stands in a text and shows nothing, or turns the order of what is shown; joiners and two emoji selectors stay.
+# What shows nothing, or turns the order of what is shown; joiners and the selectors of emoji are wanted and stay.
 # Source: Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, UAX #9, and the line separators
 _HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"

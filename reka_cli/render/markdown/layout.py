@@ -68,16 +68,23 @@ Place = tuple[Item | Part, ...]  # the way to the open block, the outermost firs
 
 
 @dataclass
+class Leaf:
+    """A block that holds no others, where it stands, and what of it is laid out."""
+
+    block: Block
+    margin: Margin
+    part: Part | None = None
+
+
+@dataclass
 class Open:
-    """The last block of a source, which is open: the items around it, where it stands, what of it is laid out.
+    """The last block of a source, which is open, and the items around it.
 
     It `is_alone` if nothing but what is laid out stands before it.
     """
 
     items: list[Item] = field(default_factory=list)
-    block: Block | None = None
-    margin: Margin | None = None
-    part: Part | None = None
+    leaf: Leaf | None = None
     is_alone: bool = True
 
 
@@ -88,6 +95,7 @@ class Layout:
         self.width = width
         self.palette = palette
         self.inline = Inline(parser.markdown, palette)
+        self.characters = 0  # of code and of what is shown as it stands, laid out so far
         self._parser = parser
         self._cells: dict[tuple[str, str, Style, int], Spans] = {}
 
@@ -99,11 +107,14 @@ class Layout:
         top = Margin(self.width, self.palette.style("paragraph"))
         return self._siblings(source, source.blocks, top, place, found)
 
-    def block(self, source: Source, block: Block, margin: Margin, part: Part | None = None) -> Lines:
+    def block(self, source: Source, leaf: Leaf) -> Lines:
         """Give the lines of a block that holds no others."""
+        block, margin, part = leaf.block, leaf.margin, leaf.part
         match block.kind:
             case "paragraph":
                 return self._paragraph(source, block, margin, part if isinstance(part, Paragraph) else None)
+            case "heading" if isinstance(part, Paragraph):
+                return self._paragraph(source, block, margin, part)
             case "heading":
                 style = margin.style + self.palette.style(block.token.tag)
                 return self.set(wrapped(self.inline.spans(block.text, source.env, style), margin.room), margin)
@@ -128,11 +139,13 @@ class Layout:
         style = self.palette.style("plain" if block.kind == "code_block" else "paragraph")
         indent = " " * _TAB if block.kind == "code_block" else ""
         lines = block.text.removesuffix("\n").split("\n")[first:end]
+        self.characters += sum(map(len, lines))
         texts = [visible((indent + line).expandtabs(_TAB)) for line in lines]
         return self.set([part for text in texts for part in wrapped([(text, style)], margin.room)], margin)
 
     def code(self, block: Block, body: str, state: code.State, margin: Margin) -> tuple[list[Spans], code.State]:
         """Give the lines of a part of a code block, and the state after it."""
+        self.characters += len(body)
         lines, state = code.highlighted(block.token.info, body, state, self.palette.style("plain"))
         if body.endswith("\n"):
             lines.pop()
@@ -185,10 +198,10 @@ class Layout:
         if block.kind == "blockquote":
             item = Item(block, begun=isinstance(before, Item) and before.begun)
             return self._inside(source, item, margin.quoted(self.palette.style("block_quote")), place[1:], found)
-        part = None if isinstance(before, Item) else before
+        leaf = Leaf(block, margin, None if isinstance(before, Item) else before)
         if found is None:
-            return self.block(source, block, margin, part)
-        found.block, found.margin, found.part = block, margin, part
+            return self.block(source, leaf)
+        found.leaf = leaf
         return []
 
     def _list(self, source: Source, block: Block, margin: Margin, place: Place, found: Open | None) -> Lines:
@@ -220,10 +233,10 @@ class Layout:
         if item.block.children:
             lines = self._siblings(source, item.block.children, margin, place, found)
         elif found is None:
-            lines = self.block(source, item.block, margin)
+            lines = self.block(source, Leaf(item.block, margin))
         else:
             lines = []
-            found.block, found.margin = item.block, margin
+            found.leaf = Leaf(item.block, margin)
         item.begun = item.begun or bool(lines)
         return lines
 

@@ -11,7 +11,7 @@ from rich.cells import get_character_cell_size
 from rich.style import Style
 
 from reka_cli.render.markdown.inline import Span
-from reka_cli.render.markdown.style import RESET, Palette
+from reka_cli.render.markdown.style import PLAIN, RESET, Palette
 
 Spans = list[Span]
 
@@ -22,6 +22,7 @@ _WIDE = (
 _CLOSING = "\u3001\u3002\u300d\u300f\u3011\u30fb\u30fc\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f"
 _WORD = re.compile(rf"(?:[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+)\s*|\s+")
 _EMOJI_STYLE = "\ufe0f"
+_WIDE_ALONE = frozenset(map(chr, (*range(0x1F1E6, 0x1F200), *range(0x1F3FB, 0x1F400))))  # halves of flags, skin colours
 
 
 @lru_cache(4096)
@@ -38,7 +39,7 @@ def cells(text: str) -> int:
         if character == _EMOJI_STYLE:
             width += last == 1
         else:
-            last = get_character_cell_size(character)
+            last = 2 if character in _WIDE_ALONE else get_character_cell_size(character)
             width += last
     return width
 
@@ -116,7 +117,7 @@ def shown(spans: Iterable[Span], palette: Palette) -> str:
     """Give the text that shows a line: it begins and ends without a style, and has no blanks at its end."""
     out: list[str] = []
     current = ""
-    for text, style in stripped(list(spans)):
+    for text, style in stripped(spans):
         sequence = palette.sequence(style)
         if sequence != current:
             out.append((RESET if current else "") + sequence)
@@ -127,8 +128,9 @@ def shown(spans: Iterable[Span], palette: Palette) -> str:
     return "".join(out)
 
 
-def stripped(spans: Spans) -> Spans:
-    """Take blanks off the end."""
+def stripped(spans: Iterable[Span]) -> Spans:
+    """Take the blanks at the end of a line away."""
+    spans = list(spans)
     while spans:
         text, style = spans.pop()
         if text := text.rstrip(" "):
@@ -158,7 +160,7 @@ class Margin:
 
     def inside(self, mark: str, style: Style) -> Margin:
         """Go into an item of a list, behind its mark."""
-        return self._deeper((mark, style), (" " * cells(mark), style))
+        return self._deeper((mark, style), (" " * cells(mark), PLAIN))
 
     def quoted(self, style: Style) -> Margin:
         """Go into a quotation."""

@@ -64,9 +64,9 @@ class Page:
     def _open(self, finished: list[str]) -> list[str]:
         if self._look.repaints:
             return self.draft.open(finished)
-        if self.draft.size > self._patience:
+        if len(self.draft.text) > self._patience:
             self.draft.open(finished)  # for what it finishes
-            self._patience = max(_PATIENCE, 2 * self.draft.size)
+            self._patience = max(_PATIENCE, 2 * len(self.draft.text))
         return []
 
     def _resized(self, look: Look) -> str:

@@ -52,7 +52,7 @@ class Screen:
     def lift(self) -> str:
         """Give what takes the open lines off the screen, so that something else can be said in their place."""
         lines = len(self._shown) - self._gone
-        out = self._erase(lines) if lines else "" if self._is_fresh else "\r\n"
+        out = self._erase(lines) if lines else "" if self._is_fresh else "\n"
         self._shown, self._gone, self._is_fresh = [], 0, True
         return out
 
@@ -73,7 +73,7 @@ class Screen:
 
     def end(self) -> str:
         """Give what leaves the cursor at the begin of a new line."""
-        out = "" if self._is_fresh else "\r\n"
+        out = "" if self._is_fresh else "\n"
         self._is_fresh = True
         return out
 
@@ -85,9 +85,9 @@ class Screen:
     def _below(self, lines: Lines) -> str:
         if not lines:
             return ""
-        before = "" if self._is_fresh else "\r\n"
+        before = "" if self._is_fresh else "\n"
         self._is_fresh = False
-        return before + "\r\n".join(lines)
+        return before + "\n".join(lines)
 
 
 def _body(line: str) -> str:

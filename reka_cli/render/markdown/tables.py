@@ -43,20 +43,18 @@ def _width(row: Block, index: int, read: Read) -> int:
 def row_lines(row: Block, widths: Sequence[int], read: Read, palette: Palette) -> Iterator[Spans]:
     """Give the lines of a row that has its columns."""
     plain = palette.style("plain")
-    columns = [
-        [stripped(line) for line in wrapped(read(cell), width)]
-        for cell, width in zip(row.children, widths, strict=False)
-    ]
+    columns = [wrapped(read(cell), width) for cell, width in zip(row.children, widths, strict=False)]
     for parts in zip_longest(*columns):
         line: Spans = []
         for cell, part, width in zip(row.children, parts, widths, strict=False):
-            left, right = _padding(cell, part or [], width)
-            line += [(" " * left, plain), *(part or []), (" " * (right + _GAP), plain)]
+            text = stripped(part or [])
+            left, right = _padding(cell, text, width)
+            line += [(" " * left, plain), *text, (" " * (right + _GAP), plain)]
         yield line
 
 
-def _padding(cell: Block, part: Spans, width: int) -> tuple[int, int]:
-    free = max(0, width - cells("".join(text for text, _ in part).rstrip()))
+def _padding(cell: Block, spans: Spans, width: int) -> tuple[int, int]:
+    free = max(0, width - cells("".join(text for text, _ in spans)))
     match cell.token.attrs.get("style"):
         case "text-align:right":
             return free, 0
