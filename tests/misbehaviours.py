@@ -170,7 +170,7 @@ WEB: dict[str, Row] = {
     "odd-headers": good(),
     "continue": good(),
     "endless-continue": IN_VAIN,
-    "early-hints": Row(7, "", "error: HOST answered 103 (Early Hints)\n"),
+    "early-hints": good(),
     "reset": Row(9, "", "error: the connection to HOST failed: connection reset by peer\n"),
     "101": Row(7, "", "error: HOST answered 101 (Switching Protocols)\n"),
     "204": Row(10, "", NO_END),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Result, Run, write_cookies
+from conftest import CAT, ROOT, Result, Run, write_cookies
 from misbehaviours import FORMATS, HEAVY, TABLES, WIRES, Told, expected, told
 
 from reka_cli import Client, RekaError
@@ -18,7 +18,9 @@ from reka_cli.config import Config
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice, TextDelta
 from reka_cli.sandbox.faults import FAULTS
-from reka_cli.sandbox.server import Server
+from reka_cli.sandbox.hostile import HOSTILE
+from reka_cli.sandbox.server import Server, _Handler
+from reka_cli.sandbox.steps import Reply
 
 SAMPLE = ("401-once", "429-later", "500", "redirect", "hang-up", "length", "stall", "rewrite", "osc52", "cut")
 
@@ -149,3 +151,36 @@ def test_memory_stays_flat_whatever_comes(clean_env: dict[str, str], tmp_path: P
 
     assert exit_code == 7
     assert peak_kb < 256 << 10  # a question that is answered takes 32 MB; a text so far of 16 MB takes 170
+
+
+@pytest.mark.parametrize("path", ["/bff/auth/access_token", "/api/upload-image", "/v1/models"])
+def test_every_other_request_ends_whatever_answers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    usual = _Handler._reply
+
+    def reply(self: _Handler, headers: dict[str, str], body: bytes) -> Reply:
+        return self.server.instead if self.path == path else usual(self, headers, body)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(_Handler, "_reply", reply)
+    wire = "api" if path.startswith("/v1") else "web"
+
+    def check(fault: str) -> Callable[[], tuple[object, object]]:
+        def ask() -> tuple[object, object]:
+            with a_user(tmp_path / fault, wire) as (server, env):
+                server.instead = HOSTILE[fault].instead  # type: ignore[attr-defined]
+                row = TABLES[wire][fault]
+                timeout_s = 1.0 if row.ends_at_the_deadline else 60.0
+                client = Client(config=Config.read(env), retries=0, timeout_s=timeout_s, idle_timeout_s=60.0)
+                with pytest.raises(RekaError) as caught:
+                    client.models() if wire == "api" else client.ask("hello", [CAT]).read()
+            return ends[row.exit_code], caught.value.exit_code
+
+        return ask
+
+    # JSON is due here: what is no answer cannot be read; and a session that is sent elsewhere is over
+    ends = {code: code for code in (6, 7, 8, 9)} | {10: 7, 4: 3 if path.startswith("/bff") else 4}
+    names = [fault for fault in HOSTILE if HOSTILE[fault].instead is not None]
+    wanted, came = at_once([check(fault) for fault in names], 16)
+
+    assert dict(zip(names, came, strict=True)) == dict(zip(names, wanted, strict=True))

@@ -155,9 +155,9 @@ class _Call:
         headers = {"Cookie": session.header, "Accept": "application/json"}
         try:
             response = yield from self._transport.send("GET", "/bff/auth/access_token", headers=headers)
-        except Diverted as error:
+            answer = response.json()
+        except Diverted as error:  # to a page for logging in, whatever type it claims
             raise NotLoggedIn("the web session is no longer valid: the service wants a login") from error
-        answer = response.json()
         token = answer.get("accessToken") if isinstance(answer, dict) else None
         if not (isinstance(token, str) and is_bearer(token)):
             raise NotLoggedIn("the web session gave no access token")

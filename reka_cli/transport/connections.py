@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Callable
@@ -48,6 +49,8 @@ class Adapter(HTTPAdapter):
 def _pool_classes(hooks: Hooks) -> dict[str, type[HTTPConnectionPool]]:
     def in_time_for(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
         class Connection(pool.ConnectionCls):  # type: ignore[name-defined,misc]
+            response_class = _FinalResponse
+
             def _new_conn(self) -> socket.socket:
                 connect = super()._new_conn
                 # looks the name up, which no timeout bounds
@@ -70,6 +73,17 @@ def _pool_classes(hooks: Hooks) -> dict[str, type[HTTPConnectionPool]]:
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
     return {"http": in_time_for(HTTPConnectionPool), "https": in_time_for(HTTPSConnectionPool)}
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Skips every informational answer, as RFC 9110 15.2 wants it; http.client takes all but 100 for the final one."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
 
 def _first_that_answers(connection: Any, connect: Callable[[], socket.socket], within_s: float) -> socket.socket:
