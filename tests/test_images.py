@@ -166,15 +166,73 @@ def test_a_decompression_bomb_is_refused(kind: str) -> None:
             images.load(bomb, wanted=wanted)
 
 
-def test_a_picture_of_no_pixels_is_refused() -> None:
-    header = struct.pack(">II5B", 0, 5, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    body = b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+def chunks(*named: tuple[bytes, bytes]) -> bytes:
+    """Give a PNG of these chunks."""
+    sums = ((name, data, zlib.crc32(name + data)) for name, data in named)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc) for name, data, crc in sums
     )
 
+
+def header(width: int, height: int, depth: int, colour: int) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">II5B", width, height, depth, colour, 0, 0, 0)
+
+
+def riff(*named: tuple[bytes, bytes]) -> bytes:
+    body = b"WEBP" + b"".join(name + struct.pack("<I", len(data)) + data for name, data in named)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+PIXELS, END = (b"IDAT", zlib.compress(b"\0" * 99)), (b"IEND", b"")
+SMALL_JPEG, SMALL_GIF = encoded(photo((8, 8)), "JPEG"), encoded(photo((8, 8)), "GIF")
+FRAME = SMALL_JPEG.index(b"\xff\xc0")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        chunks(header(0, 5, 8, 2), PIXELS, END),
+        chunks(header(5, 5, 8, 2), END),
+        chunks(header(5, 5, 3, 2), PIXELS, END),
+        chunks((b"IHDR", b"short"), PIXELS, END),
+        chunks(PIXELS, header(5, 5, 8, 2), END),
+        chunks(header(5, 5, 8, 2), (b"1DAT", b""), END),
+        chunks(header(5, 5, 8, 2), (b"acTL", bytes(2 << 20)), PIXELS, END),
+        SMALL_JPEG[:FRAME] + SMALL_JPEG[FRAME + 19 :],  # no frame
+        SMALL_JPEG[: FRAME + 1] + b"\xc9" + SMALL_JPEG[FRAME + 2 :],  # arithmetic coding
+        SMALL_JPEG[: FRAME + 4] + b"\x0c" + SMALL_JPEG[FRAME + 5 :],  # 12 bits
+        SMALL_JPEG[: FRAME + 9] + b"\2" + SMALL_JPEG[FRAME + 10 :],  # two components
+        SMALL_JPEG[:2] + b"\xff\xd9",
+        SMALL_JPEG[:2] + b"\xff\xe1\0\1" + SMALL_JPEG[2:],  # a segment shorter than its length
+        b"GIF88a" + SMALL_GIF[6:],
+        SMALL_GIF[:13] + b"?" + SMALL_GIF[13:],
+        b"GIF89a\1\0\1\0\0\0\0;",  # no picture in it
+        b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\x0c\0;",  # codes of 12 bits
+        riff((b"VP8X", bytes(10))),
+        riff((b"VP8L", b"\x2e" + bytes(9))),
+        riff((b"VP8L", b"\x2f")),
+        riff((b"VP8 ", bytes(10))),
+        b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x08meta",  # no pixels
+        b"\0\0\0\x10ftypheic\0\0\0\0\0\0\0\1mdat\0\0\0\0\0\1\0\0",
+        b"II*\0\x08\0\0\0\0\0" + bytes(20),  # a directory without entries
+        b"%PDF-1.7 and no end",
+        b"%PDF-1.7 and an end %%EOF",
+    ],
+)
+def test_what_has_the_form_of_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(BadInput, match=DAMAGED):
-        images.load(b"\x89PNG\r\n\x1a\n" + body)
+        images.load(data)
+
+
+def test_a_pdf_with_a_password_is_refused() -> None:
+    data = (
+        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+        b"3 0 obj<</Filter/Standard/V 1/R 2/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">/P -4>>endobj\n"
+        b"trailer<</Root 1 0 R/Encrypt 3 0 R/ID[<00><00>]>>\n%%EOF"
+    )
+
+    with pytest.raises(BadInput, match=r"^image needs a password$"):
+        images.load(data)
 
 
 @pytest.mark.parametrize(

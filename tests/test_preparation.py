@@ -172,6 +172,14 @@ class TestMetadata:
             assert sent.getexif().get_ifd(0x8825)[1] == "N"
             assert b'tiff:Orientation="1"' in (sent.info.get("xmp") or sent.info["XML:com.adobe.xmp"].encode())
 
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+    def test_damaged_exif_is_no_reason_to_refuse_a_picture(self) -> None:
+        data = encoded(photo((300, 200)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\x88\x25\0\4\0\0\0\1\0\0\0\x08")
+
+        image = images.load(data, wanted=Preparation(max_side=100, keep_metadata=True))
+
+        assert (image.width, image.height) == (100, 67)
+
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))

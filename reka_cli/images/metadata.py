@@ -27,16 +27,8 @@ class Metadata:
 
     @classmethod
     def of(cls, picture: ImageFile) -> Metadata:
-        exif = picture.getexif()
-        for tag in list(exif):
-            if tag in _OF_STORAGE or tag == _ORIENTATION:
-                del exif[tag]
         xmp = _in_bytes(picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp"))
-        return cls(
-            exif.tobytes() if exif else b"",
-            _XMP_ORIENTATION.sub(rb"\g<1>1", xmp),
-            _in_bytes(picture.info.get("comment")),
-        )
+        return cls(_exif(picture), _XMP_ORIENTATION.sub(rb"\g<1>1", xmp), _in_bytes(picture.info.get("comment")))
 
     def for_jpeg(self) -> dict[str, Any]:
         fields = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment}
@@ -51,6 +43,17 @@ class Metadata:
         if self.comment:
             texts.add_itxt("Comment", self.comment.decode("utf-8", "replace"))
         return {"pnginfo": texts, **({"exif": self.exif} if self.exif else {})}
+
+
+def _exif(picture: ImageFile) -> bytes:
+    try:
+        exif = picture.getexif()
+        for tag in list(exif):
+            if tag in _OF_STORAGE or tag == _ORIENTATION:
+                del exif[tag]
+        return exif.tobytes() if exif else b""
+    except Exception:  # noqa: BLE001 - what is damaged beside the pixels is no reason to refuse them
+        return b""
 
 
 def _in_bytes(value: object) -> bytes:

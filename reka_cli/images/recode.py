@@ -115,9 +115,11 @@ def _go_to_page(picture: ImageFile, given: Given) -> str | None:
     page = given.page(count)
     if given.part.page is not None:
         picture.seek(page)
-    elif form != "TIFF" and count > 1:
-        return None if form == "HEIC" else "is an animation: only its first picture is sent"
-    return given.left_out(count) if form == "TIFF" else None
+        return None
+    if form == "TIFF":
+        return given.left_out(count)
+    # the pictures of a HEIC file are variants of the one that it names
+    return "is an animation: only its first picture is sent" if count > 1 and form != "HEIC" else None
 
 
 def _refuse_raw(picture: Any, name: str) -> None:
