@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import signal
 import sys
+
+_ALLOCATIONS = 100_000  # between two searches for garbage; all imports of a question together are fewer
 
 
 def main() -> None:
@@ -12,12 +14,18 @@ def main() -> None:
     _occupy_closed_streams()
     if sys.argv[1:] == ["--version"] and _tell_version():
         return
+    import signal
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # while the command line is imported there is nothing to unwind: Ctrl-C just ends it, without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.set_threshold(_ALLOCATIONS)  # what is imported is no garbage, and would be searched again and again
     from reka_cli.cli import entry
 
-    entry()
+    try:
+        entry()
+    finally:
+        gc.freeze()  # nor is it searched on the way out
 
 
 def _tell_version() -> bool:
