@@ -1,7 +1,6 @@
 """`reka-cli ask`: one question, one answer, streamed."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`: Typer would evaluate each of them four times before every question
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
