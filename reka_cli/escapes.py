@@ -27,7 +27,7 @@ _ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
 _UNWANTED = re.compile(
     rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-_NOT_ESCAPED_BY_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_ESCAPED_BY_JSON = "[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # compiled where it is needed
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
 _UNFINISHED = re.compile(rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z")
@@ -42,7 +42,7 @@ def clean(text: str) -> str:
 def json_line(value: Any) -> str:
     """Give a value as one line of JSON, control characters, half characters and changes of direction escaped."""
     text = json.dumps(value, ensure_ascii=False)
-    return _NOT_ESCAPED_BY_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+    return re.sub(_NOT_ESCAPED_BY_JSON, lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def one_line(text: str, longest: int = 80) -> str:

@@ -127,4 +127,6 @@ def _longest_overlap(text: str, tags: tuple[str, ...]) -> int:
 
 def _overlap(text: str, tag: str) -> int:
     """How much of the end of `text` is the begin of `tag`."""
+    if tag[0] not in text[1 - len(tag) :]:
+        return 0  # nearly always
     return next((length for length in range(len(tag) - 1, 0, -1) if text.endswith(tag[:length])), 0)

@@ -82,14 +82,11 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    begin: bytes | None = b""
-    for chunk in chunks:
-        if begin is None:
-            yield chunk
-            continue
+    begin = b""
+    following = iter(chunks)
+    for chunk in following:
         begin += chunk
         if len(begin) >= len(_BOM) or not _BOM.startswith(begin):
-            yield begin.removeprefix(_BOM)
-            begin = None
-    if begin:
-        yield begin
+            break
+    yield begin.removeprefix(_BOM)
+    yield from following

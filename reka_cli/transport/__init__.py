@@ -211,7 +211,7 @@ class Transport:
 
     def has_begun(self) -> None:
         """From the first byte of a body on it is silence that counts, no longer the total alone."""
-        if self._socket:
+        if self._socket and self._socket.gettimeout() != self._idle_s:  # to set it is a system call
             with contextlib.suppress(OSError):
                 self._socket.settimeout(self._idle_s)
 
