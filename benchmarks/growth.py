@@ -1,0 +1,165 @@
+"""What an answer costs against its size, and how that grows: the slope of its logarithm at the upper end."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import Row, Section
+from benchmarks.commands import Commands
+from benchmarks.environments import ROOT
+from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, run, serving, start, wall
+
+_LIMIT = 1.1
+_SQUARE = 2.1  # where the wire itself sends the text so far with each event
+_SPAN = 12.0  # the sizes that count as the upper end: up to so much smaller than the largest
+_CAT = ROOT / "docs/images/cat.jpeg"
+
+Make = Callable[[int], Command]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One quantity: what it costs is looked at for each size, beyond what the smallest question costs."""
+
+    name: str
+    sizes: Sequence[int]
+    shown: Callable[[int], str]
+    command: Make
+    limit: float = _LIMIT
+
+
+def rows() -> list[Row]:
+    return measure().rows
+
+
+def measure(*, quick: bool = False) -> Section:
+    """Run every size in turns, sweep by sweep."""
+    rounds = 2 if quick else 4
+    lines = ["| what grows | size | CPU, ms, least | time, ms | memory, MiB |", "| --- | ---: | ---: | ---: | ---: |"]
+    found = []
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+        commands = Commands(server, Path(folder))
+        for sweep in _sweeps(commands, Path(folder), quick=quick):
+            least = {"": commands.web("n=1") if "web" in sweep.name else commands.api("n=1")}
+            sized = {sweep.shown(size): sweep.command(size) for size in sweep.sizes}
+            costs = in_turns(least | sized, rounds, server)
+            found.append(_row(sweep, costs))
+            lines += _lines(sweep.name, {name: costs[name] for name in sized})
+        together = _together(commands, server, (4, 16) if quick else (1, 2, 4, 8, 16, 32, 64), rounds)
+    found.append(_exponent("processes at once", _LIMIT, together, 0.0))
+    lines += _lines("processes at once", {str(count): costs for count, costs in together.items()})
+    return Section(found, ["\n".join(lines)])
+
+
+def _sweeps(commands: Commands, folder: Path, *, quick: bool) -> list[Sweep]:
+    def with_cats(count: int) -> Command:
+        return commands.api("n=1", *["-i", str(_CAT)] * count)
+
+    def with_picture(wire: Callable[..., Command]) -> Make:
+        return lambda size: wire("n=1", "-i", str(_picture(folder, size)))
+
+    pictures = (1_000_000, 8_000_000) if quick else (100_000, 1_000_000, 4_000_000, 16_000_000, 48_000_000)
+    return [
+        Sweep(
+            "length of the answer, API, 200 events",
+            (200_000, 2_000_000) if quick else (1_000, 10_000, 50_000, 200_000, 2_000_000),
+            lambda size: f"{size // 1000} KB",
+            lambda size: commands.api(f"n=200,size={size // 200}"),
+        ),
+        Sweep(
+            "events, API",
+            (4_000, 20_000) if quick else (100, 1_000, 10_000, 30_000, 100_000),
+            lambda size: f"{size:,}",
+            lambda size: commands.api(f"n={size}"),
+        ),
+        Sweep(
+            "events, web session (each has the text so far)",
+            (2_000, 4_000) if quick else (500, 1_000, 2_000, 4_000, 8_000),
+            lambda size: f"{size:,}",
+            lambda size: commands.web(f"n={size}"),
+            _SQUARE,
+        ),
+        Sweep("pictures, API", (4, 40) if quick else (1, 3, 10, 30, 100), str, with_cats),
+        Sweep("size of a picture, API", pictures, _megabytes, with_picture(commands.api)),
+        Sweep("size of a picture, web session", pictures, _megabytes, with_picture(commands.web)),
+    ]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:g} MB"
+
+
+def _row(sweep: Sweep, costs: Mapping[str, list[Cost]]) -> Row:
+    sized = {size: costs[sweep.shown(size)] for size in sweep.sizes}
+    return _exponent(sweep.name, sweep.limit, sized, _least_cpu_ms(costs[""]))
+
+
+def _exponent(name: str, limit: float, costs: Mapping[int, list[Cost]], before_ms: float) -> Row:
+    """Fit a line through the logarithms of size and CPU time, the least of all rounds: the rest is other work."""
+    ends = [size for size in costs if size * _SPAN >= max(costs)]
+    grown = [max(_least_cpu_ms(costs[size]) - before_ms, 1.0) for size in ends]
+    fit = statistics.linear_regression([math.log(size) for size in ends], [math.log(one) for one in grown])
+    return Row(f"growth of CPU: {name}", fit.slope, limit, "exponent")
+
+
+def _least_cpu_ms(costs: Sequence[Cost]) -> float:
+    return min(map(cpu, costs))
+
+
+def _together(commands: Commands, server: Server, counts: Sequence[int], rounds: int) -> dict[int, list[Cost]]:
+    """Run so many questions at once, which share the store of credentials."""
+    command = commands.web()
+    run(command, server)
+    return {count: [_at_once(command, count) for _ in range(rounds)] for count in counts}
+
+
+def _at_once(command: Command, count: int) -> Cost:
+    started = time.monotonic()
+    processes = [start(command) for _ in range(count)]
+    cpu_s, peak_kib = 0.0, 0
+    for process in processes:
+        assert process.stdout
+        while os.read(process.stdout.fileno(), 1 << 20):
+            pass
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        process.stdout.close()
+        cpu_s += used.ru_utime + used.ru_stime
+        peak_kib = max(peak_kib, used.ru_maxrss)
+    return Cost((time.monotonic() - started) * 1e3, cpu_s * 1e3, peak_kib / 1024)
+
+
+def _lines(name: str, costs: Mapping[str, list[Cost]]) -> list[str]:
+    return [
+        f"| {name} | {size} | {_least_cpu_ms(of):.0f} | {middle(of, wall):.0f} | {middle(of, peak):.0f} |"
+        for size, of in costs.items()
+    ]
+
+
+def _picture(folder: Path, size: int) -> Path:
+    """Write a PNG of about so many bytes, which nothing can make smaller."""
+    path = folder / f"{size}.png"
+    if not path.exists():
+        width, height = 1_000, max(1, size // 3_000)
+        store = zlib.compressobj(0)
+        with path.open("wb") as file:
+            file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)))
+            for _ in range(height):  # row by row: what is in memory here is counted for what is measured
+                if packed := store.compress(b"\0" + os.urandom(3 * width)):
+                    file.write(_chunk(b"IDAT", packed))
+            file.write(_chunk(b"IDAT", store.flush()) + _chunk(b"IEND", b""))
+    return path
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
