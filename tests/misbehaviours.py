@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from reka_cli import errors
@@ -327,8 +328,8 @@ def expected(row: Row, wire: str, fault: str, format_: str) -> Told:
         return Told(row.exit_code, [whole] if whole else [], [*({"notice": one} for one in notices), *error])
     streamed = {
         "start": {"provider": wire, "model": f"sandbox-{fault}"},
-        "deltas": deltas,
-        "reasoning": row.answer.get("reasoning") or "",
+        "deltas": brief(deltas),
+        "reasoning": brief(row.answer.get("reasoning") or ""),
         "notices": notices,
         "last": whole or error[0]["error"],
     }
@@ -345,7 +346,14 @@ def told(exit_code: int, stdout: str, stderr: str, format_: str) -> Told:
 
 def _shape(stdout: str, format_: str) -> str:
     """What of stdout is held: for text all of it; another format for people may break lines as it likes."""
-    return stdout if format_ == "text" else " ".join(stdout.split())
+    return brief(stdout if format_ == "text" else "".join(stdout.split()))
+
+
+def brief(text: str) -> str:
+    """Give a short text as it is, and what tells a long one from another: the table has some of 32 MB."""
+    if len(text) < 1 << 20:
+        return text
+    return f"{len(text)} characters with {sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
@@ -364,8 +372,8 @@ def _streamed(lines: list[dict[str, Any]]) -> dict[str, Any]:
     assert (first.pop("type"), last.pop("type")) in (("start", "end"), ("start", "error"))
     return {
         "start": first,
-        "deltas": "".join(texts["delta"]),
-        "reasoning": "".join(texts["reasoning"]),
+        "deltas": brief("".join(texts["delta"])),
+        "reasoning": brief("".join(texts["reasoning"])),
         "notices": texts["notice"],
         "last": last.get("error", last),
     }

@@ -175,10 +175,10 @@ def test_while_a_connection_is_made(peer: Callable[..., Peer], asking: Callable[
 def test_while_tls_is_agreed_on(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
     service = peer()
     question = asking(service.address, "hello", scheme="https")
-    assert service.asked.wait(20)
+    assert service.asked.wait(60)
 
     check(question.end(sent), sent)
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 @pytest.mark.slow
@@ -187,10 +187,10 @@ def test_while_headers_come_letter_by_letter(
 ) -> None:
     service = peer(HEAD + b"X-Long: ", again=b"x")
     question = asking(service.address, "hello")
-    assert service.asked.wait(20)
+    assert service.asked.wait(60)
 
     check(question.end(sent), sent)
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 def test_while_the_answer_comes(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
@@ -199,7 +199,7 @@ def test_while_the_answer_comes(peer: Callable[..., Peer], asking: Callable[...,
 
     assert question.shows(b"half") == b"half"
     check(question.end(sent), sent, rest=b"\n")
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 @pytest.mark.slow
@@ -212,12 +212,12 @@ def test_while_the_answer_comes_for_a_program(
     if format_ == "jsonl":
         assert question.shows(b'"half"}\n').count(b"\n") == 2
     else:
-        assert service.asked.wait(20)
+        assert service.asked.wait(60)
 
     exit_code, rest, took_s, left = question.end(sent)
     assert (exit_code, left, rest.count(b"\n")) == (SIGNALS[sent], [], {"json": 0, "jsonl": 1}[format_])
     assert took_s < LONGEST_S
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_while_another_attempt_is_waited_for(
     question.says(b"notice: ")
 
     check(question.end(sent), sent)
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
@@ -246,7 +246,7 @@ def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callab
     os.close(read_end)
     assert (seen, exit_code, left) == (b"x", SIGNALS[sent], [])
     assert took_s < LONGEST_S
-    assert service.closed.wait(20)
+    assert service.closed.wait(60)
 
 
 def test_a_second_signal_does_not_wait(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
