@@ -281,3 +281,21 @@ def test_a_block_without_end_is_not_kept_back_where_nothing_is_repainted(text: s
     assert "".join(written.split()) == "".join(text.split())
     assert before_the_end > len(text) // 2
     assert page.draft.characters < 12 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "text"),
+    [
+        (30, 8, "| a | b |\n|---|---|\n| " + "x" * 300 + " | beside |\n\nend\n"),
+        (
+            80,
+            24,
+            "|" + "h|" * 30 + "\n|" + "-|" * 30 + "\n|" + "".join(f"cell{n:02d}|" for n in range(30)) + "\n\nend\n",
+        ),
+    ],
+    ids=["a tall cell", "thirty columns"],
+)
+def test_a_row_taller_than_the_screen_loses_no_cell(columns: int, rows: int, text: str) -> None:
+    shown = "".join("".join(streamed(text, columns, rows)).split())
+
+    assert [word for word in re.findall(r"beside|cell\d\d|end", text) if word not in shown] == []

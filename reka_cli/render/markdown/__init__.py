@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
 import time
@@ -154,7 +155,7 @@ class _Painter:
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is read
             self._failure = error
             if not self._is_over:
-                _thread.interrupt_main()  # who waits for the service would not hear of it
+                _wake_main()  # who waits for the service would not hear of it
 
     def _paint(self, page: Page) -> None:
         with self._changed:
@@ -166,6 +167,15 @@ class _Painter:
     def _taken(self) -> str:
         text, self._came = "".join(self._came), []
         return self._cleaner.feed(text)
+
+
+def _wake_main() -> None:
+    """Interrupt the main thread, also where it waits for a socket."""
+    main = threading.main_thread().ident
+    if main is None or not hasattr(signal, "pthread_kill"):
+        _thread.interrupt_main()
+    elif callable(signal.getsignal(signal.SIGINT)):
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 def _page(terminal: Terminal) -> Page:

@@ -41,12 +41,13 @@ class Block:
 
 
 class Source:
-    """A text, its blocks, and the environment its inline text is to be read in."""
+    """A text, its blocks, and the link definitions in it, beside those that were `known` before."""
 
-    def __init__(self, text: str, blocks: list[Block], env: dict[str, Any]) -> None:
+    def __init__(self, text: str, blocks: list[Block], own: References, known: References) -> None:
         self.text = text
         self.blocks = blocks
-        self.env = env
+        self._own = own
+        self._known = known
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
 
     def start(self, line: int) -> int:
@@ -59,6 +60,14 @@ class Source:
 
     def line(self, line: int) -> str:
         return self.lines(line, line + 1).removesuffix("\n")
+
+    def env(self, line: int) -> dict[str, Any]:
+        """Give what the text of a block at a line is to be read with: the definitions that stand before it.
+
+        Those that follow it do not count, for it may have been on the screen before they came.
+        """
+        own = {label: found for label, found in self._own.items() if found["map"][1] <= line}
+        return {"references": ChainMap(own, self._known)}
 
     def is_blank(self, line: int, *, is_quoted: bool) -> bool:
         """Whether a line holds nothing, in a quotation nothing but its mark."""
@@ -87,13 +96,11 @@ class Parser:
             text if text.endswith("\n") else text + "\n"
         )  # markdown-it-py 4.3 fails on "> <!--" and a line with blanks
         self.markdown.block.parse(whole, self.markdown, env, tokens)
-        return Source(text, _tree(tokens, env["begins"]), env)
+        return Source(text, _tree(tokens, env["begins"]), env["references"].maps[0], self.references)
 
     def keep_references(self, source: Source, before_line: int) -> None:
         """Take over, for good, the link definitions that stand before a line."""
-        for label, found in source.env["references"].maps[0].items():
-            if found["map"][1] <= before_line:
-                self.references.setdefault(label, found)
+        self.references.update(source.env(before_line)["references"].maps[0])
 
 
 def _tree(tokens: list[Token], begins: dict[int, int]) -> list[Block]:

@@ -104,7 +104,12 @@ class Draft:
 
     def _open_lines(self, finished: Lines, *, is_tall: bool = False) -> Lines:
         lines, source, leaf = self._opened(finished, is_tall=is_tall)
-        return lines + self._layout.block(source, leaf) if leaf else lines
+        if leaf is None:
+            return lines
+        own = self._layout.block(source, leaf)
+        if is_tall and len(own) > self.tallest and isinstance(leaf.part, Table) and leaf.part.widths:
+            own = self._layout.row_as_text(source, leaf)
+        return lines + own
 
     def _opened(self, finished: Lines, *, is_tall: bool = False) -> tuple[Lines, Source, Leaf | None]:
         """Give the open block, what it was read from, and the lines before it that are not final."""
@@ -185,7 +190,9 @@ class Draft:
             return
         for cut in _cuts(block.text, offset):
             place = _place(source, block, cut)
-            spans, is_settled = self._layout.inline.settled_spans(block.text[offset:cut], source.env, margin.style)
+            spans, is_settled = self._layout.inline.settled_spans(
+                block.text[offset:cut], source.env(block.line), margin.style
+            )
             if place and (is_settled or is_tall or len(block.text) > _LONGEST):
                 break
         else:
@@ -250,15 +257,17 @@ class Draft:
         return self._layout.raw(leaf.block, first, last, leaf.margin)
 
     def _rows(self, source: Source, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, int]:
-        """Take the rows of a table but the last, if it is taller than the screen: its columns stay as they are."""
-        block, margin, part = leaf.block, leaf.margin, leaf.part
-        rows = tables.rows_of(block)
-        if len(rows) < 3 or not (isinstance(part, Table) or is_tall or len(rows) > self.tallest):
+        """Take the rows of a table that is taller than the screen: its columns stay as they are."""
+        block, margin = leaf.block, leaf.margin
+        part = leaf.part if isinstance(leaf.part, Table) else None
+        first, count = 1 if part else 0, len(tables.rows_of(block))
+        if not part and (is_tall or count > self.tallest):
+            widths = self._layout.widths(source, block, margin)
+            if count > 1 or widths:  # without any, it is a list of cells, which only gets longer
+                part = leaf.part = Table(widths if count > 1 else ())
+        if part is None:
             return [], block.line + 2
-        columns = part if isinstance(part, Table) and part.width == margin.width else None
-        leaf.part = columns or Table(self._layout.widths(source, block, margin), margin.width)
-        lines = self._layout.rows(source, block, 1 if part else 0, len(rows) - 1, leaf.part, margin)
-        return lines, rows[-1].line
+        return self._layout.rows(source, block, first, part, margin) if count > first else [], block.end
 
 
 def _begin(items: list[Item]) -> list[Item]:

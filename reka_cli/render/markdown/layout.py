@@ -57,10 +57,9 @@ class Raw:
 
 @dataclass
 class Table:
-    """A table of which the first rows are on the screen, so that its columns stay as they are at that width."""
+    """A table of which the first rows are on the screen, so that its columns stay as they are, if it has any."""
 
     widths: tuple[int, ...]
-    width: int
 
 
 Part = Paragraph | Fence | Raw | Table
@@ -117,7 +116,9 @@ class Layout:
                 return self._paragraph(source, block, margin, part)
             case "heading":
                 style = margin.style + self.palette.style(block.token.tag)
-                return self.set(wrapped(self.inline.spans(block.text, source.env, style), margin.room), margin)
+                return self.set(
+                    wrapped(self.inline.spans(block.text, source.env(block.line), style), margin.room), margin
+                )
             case "fence":
                 return self._fence(block, margin, part if isinstance(part, Fence) else None)
             case "table":
@@ -158,20 +159,29 @@ class Layout:
 
     def widths(self, source: Source, table: Block, margin: Margin) -> tuple[int, ...]:
         """Give the widths of the columns of a table, as its rows so far want them."""
-        return tables.column_widths(tables.rows_of(table), self._reader(source, margin), margin.room)
+        return tables.column_widths(tables.rows_of(table), self._reader(source, table, margin), margin.room)
 
-    def rows(self, source: Source, table: Block, first: int, end: int | None, columns: Table, margin: Margin) -> Lines:
-        """Give the lines of rows of a table, of which the first is its head."""
-        read = self._reader(source, margin)
+    def rows(self, source: Source, table: Block, first: int, part: Table, margin: Margin) -> Lines:
+        """Give the lines of the rows of a table from the `first`; the very first is its head."""
+        read = self._reader(source, table, margin)
         head, *_ = rows = tables.rows_of(table)
+        widths = tables.fitted(part.widths, margin.room)
         lines: list[Spans] = []
-        for row in rows[first:end]:
-            if columns.widths:
-                lines += tables.row_lines(row, columns.widths, read, self.palette)
-                lines += [tables.rule(columns.widths, self.palette)] if row is head else []
-            elif row is not head or len(rows) == 1:
+        for row in rows[first:]:
+            if widths:
+                lines += tables.row_lines(row, widths, read, self.palette)
+                lines += [tables.rule(widths, self.palette)] if row is head else []
+            elif row is not head:
                 lines += tables.record_lines(row, head, read, margin.room, self.palette)
+            elif len(rows) == 1:
+                lines += tables.text_lines(head, read, margin.room, self.palette)
         return self.set(lines, margin)
+
+    def row_as_text(self, source: Source, leaf: Leaf) -> Lines:
+        """Give the last row of a table without columns: what it grows by stands at its end."""
+        read = self._reader(source, leaf.block, leaf.margin)
+        row = tables.rows_of(leaf.block)[-1]
+        return self.set(list(tables.text_lines(row, read, leaf.margin.room, self.palette)), leaf.margin)
 
     def _siblings(self, source: Source, blocks: list[Block], margin: Margin, place: Place, found: Open | None) -> Lines:
         lines: Lines = []
@@ -242,8 +252,10 @@ class Layout:
 
     def _paragraph(self, source: Source, block: Block, margin: Margin, part: Paragraph | None) -> Lines:
         if part is None:
-            return self.set(wrapped(self.inline.spans(block.text, source.env, margin.style), margin.room), margin)
-        spans = self.inline.spans(block.text.removeprefix(BEGUN), source.env, margin.style)
+            return self.set(
+                wrapped(self.inline.spans(block.text, source.env(block.line), margin.style), margin.room), margin
+            )
+        spans = self.inline.spans(block.text.removeprefix(BEGUN), source.env(block.line), margin.style)
         lines = wrapped([*part.last, *spans], margin.room)
         return part.lines + self.set(lines, margin.after if part.lines else margin)
 
@@ -257,21 +269,19 @@ class Layout:
         return self.set(lines, margin)
 
     def _table(self, source: Source, block: Block, margin: Margin, part: Table | None) -> Lines:
-        if part is None or part.width != margin.width:
-            columns = Table(self.widths(source, block, margin), margin.width)
-        else:
-            columns = part
-        return self.rows(source, block, 0 if part is None else 1, None, columns, margin)
+        columns = part or Table(self.widths(source, block, margin))
+        return self.rows(source, block, 1 if part else 0, columns, margin)
 
-    def _reader(self, source: Source, margin: Margin) -> tables.Read:
+    def _reader(self, source: Source, table: Block, margin: Margin) -> tables.Read:
         """Give what reads cells, each but once: while a table grows, all of them are asked for again and again."""
+        env = source.env(table.line)
 
         def read(cell: Block) -> Spans:
             key = (cell.text, cell.kind, margin.style, len(self._parser.references))
             spans = self._cells.get(key)
             if spans is None:
                 style = margin.style + self.palette.style("table.header") if cell.kind == "th" else margin.style
-                spans = self._cells[key] = self.inline.spans(cell.text, source.env, style)
+                spans = self._cells[key] = self.inline.spans(cell.text, env, style)
             return spans
 
         return read

@@ -19,8 +19,8 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 class Screen:
     """Knows what is on the screen of the lines that may still change; the cursor is at the end of the last one.
 
-    Lines above `reach` from the bottom are never addressed: they may have left the screen. What stands above the first
-    line, a picture for instance, is never touched.
+    Lines above `reach` from the bottom are never addressed: they may have left the screen. Where one of them turns out
+    to be another, it is shown once more rather than lost. What stands above the first line is never touched.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -37,7 +37,10 @@ class Screen:
         same = min(self._gone, len(wanted))
         while same < len(shown) and same < len(wanted) and shown[same] == wanted[same]:
             same += 1
-        if same == len(shown):
+        if (changed := self._changed_out_of_reach(finished)) is not None:
+            out = _BEGIN_FRAME + self._erase(len(shown) - self._gone) + self._below(wanted[changed:]) + _END_FRAME
+            self._gone = 0
+        elif same == len(shown):
             out = self._below(wanted[same:])
         elif same == len(shown) - 1 < len(wanted) and _body(wanted[same]).startswith(_body(shown[same])):
             out = _more(shown[same], wanted[same]) + self._below(wanted[same + 1 :])
@@ -65,7 +68,7 @@ class Screen:
             return ""
         width = columns if reflows else self.columns
         lines = self._shown[self._gone :]
-        high = sum(max(1, math.ceil(cells(_SEQUENCE.sub("", line)) / width)) for line in lines)
+        high = sum(max(1, math.ceil(cells(_text(line)) / width)) for line in lines)
         self.columns, self.reach = columns, max(1, rows - 1)
         out = self._erase(min(high, self.reach)) if lines else ""
         self._shown, self._gone = [], 0
@@ -76,6 +79,11 @@ class Screen:
         out = "" if self._is_fresh else "\n"
         self._is_fresh = True
         return out
+
+    def _changed_out_of_reach(self, finished: Lines) -> int | None:
+        """Give the first line that is final and not what stands where it should: it has to be shown again."""
+        lines = zip(range(self._gone), finished, self._shown, strict=False)
+        return next((index for index, line, shown in lines if _text(line) != _text(shown)), None)
 
     def _erase(self, lines: int) -> str:
         self.erased += lines
@@ -88,6 +96,10 @@ class Screen:
         before = "" if self._is_fresh else "\n"
         self._is_fresh = False
         return before + "\n".join(lines)
+
+
+def _text(line: str) -> str:
+    return _SEQUENCE.sub("", line)
 
 
 def _body(line: str) -> str:

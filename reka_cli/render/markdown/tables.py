@@ -22,10 +22,15 @@ def rows_of(table: Block) -> list[Block]:
 def column_widths(rows: Sequence[Block], read: Read, room: int) -> tuple[int, ...]:
     """Give the width of each column; none at all if there is no room for columns."""
     count = max(len(row.children) for row in rows)
+    return fitted([max(1, *(_width(row, index, read) for row in rows)) for index in range(count)], room)
+
+
+def fitted(wanted: Sequence[int], room: int) -> tuple[int, ...]:
+    """Give the widths that columns get of those they want; none at all if there is no room for columns."""
+    count = len(wanted)
     left = room - _GAP * (count - 1)
     if left < _NARROWEST * count:
         return ()
-    wanted = [max(1, *(_width(row, index, read) for row in rows)) for index in range(count)]
     widths = [0] * count
     for done, index in enumerate(sorted(range(count), key=wanted.__getitem__)):
         widths[index] = min(wanted[index], left // (count - done))
@@ -71,6 +76,15 @@ def rule(widths: Sequence[int], palette: Palette) -> Spans:
 
 def record_lines(row: Block, head: Block, read: Read, room: int, palette: Palette) -> Iterator[Spans]:
     """Give the lines of a row for which there are no columns: the name of each column and its cell."""
-    plain = palette.style("plain")
-    for name, cell in zip(head.children, row.children, strict=False):
-        yield from wrapped([*read(name), (": ", plain), *read(cell)], room)
+    between = (": ", palette.style("plain"))
+    filled = [cell.text != "" for cell in row.children]
+    last = max((index for index, is_filled in enumerate(filled) if is_filled), default=0)
+    for name, cell in zip(head.children[: last + 1], row.children, strict=False):
+        yield from wrapped([*read(name), between, *read(cell)], room)
+
+
+def text_lines(row: Block, read: Read, room: int, palette: Palette) -> Iterator[Spans]:
+    """Give the lines of a row as mere text."""
+    between = (" | ", palette.style("plain"))
+    spans = [span for cell in row.children if cell.text for span in (between, *read(cell))]
+    yield from wrapped(spans[1:], room)
