@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any
 
 from reka_cli import errors
@@ -93,7 +94,7 @@ WEB: dict[str, Row] = {
     "402": Row(6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
     "403": Row(4, "", "error: HOST answered 403 (Forbidden)\n"),
     "404": Row(5, "", "error: HOST answered 404: no such model\n"),
-    "413": Row(5, "", "error: HOST answered 413 (Request Entity Too Large)\n"),
+    "413": Row(5, "", f"error: HOST answered 413 ({HTTPStatus(413).phrase})\n"),
     "422": Row(5, "", "error: HOST answered 422: field required\n"),
     "429": Row(6, "", "error: HOST answered 429: slow down\n"),
     "429-later": Row(6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n", retry_after_s=3600.0),

@@ -54,19 +54,25 @@ def peer() -> Iterator[Callable[..., Peer]]:
 
 def _serve(listener: socket.socket, peer: Peer, words: bytes, again: bytes) -> None:
     with contextlib.suppress(OSError):
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(words)
-            peer.asked.set()
-            connection.settimeout(0.02 if again else 20)
-            with contextlib.suppress(ConnectionError):
-                while True:
-                    with contextlib.suppress(TimeoutError):
-                        if not connection.recv(65_536):
-                            break
-                    connection.sendall(again)
-            peer.closed.set()
+        while True:  # a stranger may come to a port that was another's a moment ago
+            connection, _ = listener.accept()
+            threading.Thread(target=_talk, args=(connection, peer, words, again), daemon=True).start()
+
+
+def _talk(connection: socket.socket, peer: Peer, words: bytes, again: bytes) -> None:
+    with connection, contextlib.suppress(OSError):
+        if not connection.recv(65_536):
+            return
+        connection.sendall(words)
+        peer.asked.set()
+        connection.settimeout(0.02 if again else 20)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    if not connection.recv(65_536):
+                        break
+                connection.sendall(again)
+        peer.closed.set()
 
 
 @contextlib.contextmanager
