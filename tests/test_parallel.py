@@ -54,6 +54,7 @@ def test_a_process_that_is_killed_at_any_moment_leaves_no_broken_file(
     env = clean_env | {"REKA_WEB_BASE": service.url}
     output, whole = tmp_path / "answer.txt", (TOLD % 1).decode()
     assert run("login", "--cookies", str(cookies_file), env=env).exit_code == 0
+    assert run("ask", "-n", "-q", "hello 1", env=env).exit_code == 0  # keeps a token, before anything is killed
     chance = random.Random(7)
     for _ in range(100):
         output.write_text("old")
