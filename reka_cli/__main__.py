@@ -11,9 +11,9 @@ _ALLOCATIONS = 100_000  # between two searches for garbage; all imports of a que
 
 def main() -> None:
     """Run the command line."""
-    _occupy_closed_streams()
     if sys.argv[1:] == ["--version"] and _tell_version():
         return
+    _occupy_closed_streams()
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -18,11 +18,9 @@ import typer
 
 from reka_cli import __version__
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
-from reka_cli.render import FOR_PROGRAMS
-from reka_cli.terminal import OutputClosed, Terminal, report, say
+from reka_cli.terminal import FOR_PROGRAMS, OutputClosed, Terminal, report, say
 
 COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
-
 
 _PATIENCE_S = 1.0  # from a signal to the end
 

@@ -64,7 +64,10 @@ class SharedPace:
             with locked(self._folder / "limits.lock"):
                 limits = _read(self._path)
                 change(limits)
-                replace(self._path, json.dumps(limits))
+                if limits:
+                    replace(self._path, json.dumps(limits))
+                else:  # once they are over, a question costs no write
+                    self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Limits:

@@ -17,6 +17,7 @@ from reka_cli.errors import BadInput, IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.spinner import Spinner, spinner
 
+FOR_PROGRAMS = ("json", "jsonl")  # formats that a program reads: stderr is JSON too
 PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
@@ -208,7 +209,7 @@ def report(error: RekaError, format_: str = "text") -> None:
 
     In the formats of programs it is one line of JSON; "jsonl" ends stdout with it too.
     """
-    if format_ not in ("json", "jsonl"):
+    if format_ not in FOR_PROGRAMS:
         say(f"error: {error.message}")
         if error.hint:
             say(f"hint: {error.hint}")

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from reka_cli import errors
-from reka_cli.render import FOR_PROGRAMS, NAMES
+from reka_cli.render import NAMES
+from reka_cli.terminal import FOR_PROGRAMS
 
 FORMATS = tuple(name for name in NAMES if name != "auto")  # which is one of the others
 WIRES = ("web", "api")

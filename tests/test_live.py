@@ -43,6 +43,14 @@ def cat():
 TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot"  # of 80 columns
 HALF = "This is the sandbox of reka-cli: a stand-in for Reka,"
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
+BROKEN = """\
+from reka_cli.render.markdown.draft import Draft
+from reka_cli.cli import entry
+
+Draft.finished = Draft.end = None  # a bug
+entry()
+"""
+BUG = "error: a bug of reka-cli: TypeError\nhint: --debug shows where it happened\n"
 
 
 @pytest.fixture
@@ -83,10 +91,12 @@ class Terminal:
 
 
 @contextmanager
-def on_terminal(env: dict[str, str], *arguments: str) -> Iterator[Terminal]:
+def on_terminal(
+    env: dict[str, str], *arguments: str, program: tuple[str, str] = ("-m", "reka_cli")
+) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "reka_cli", "ask", "-n", *arguments, "hello"]
+    command = [sys.executable, *program, "ask", "-n", *arguments, "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
     with subprocess.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
         os.close(theirs)
@@ -141,6 +151,19 @@ def test_piped_markdown_has_no_control_sequences(run: Run, markdown_env: dict[st
     result = run("ask", "-n", "-f", "markdown", "hello", env=markdown_env)
 
     assert result == Result(0, "\n".join(at_once(TEXT, 80)) + "\n", "")
+
+
+@pytest.mark.parametrize("live", ["--live", "--no-live"])
+def test_a_bug_in_the_layout_does_not_cost_what_came(
+    clean_env: dict[str, str], markdown_env: dict[str, str], live: str
+) -> None:
+    with on_terminal(clean_env | markdown_env, live, program=("-c", BROKEN)) as terminal:
+        code, came = terminal.read()
+    shown, told = came.replace("\r\n", "\n").removesuffix(BUG), came.replace("\r\n", "\n")[-len(BUG) :]
+
+    assert (code, told) == (70, BUG)
+    assert TEXT.startswith(shown.strip("\n"))
+    assert shown.startswith("\n# A")
 
 
 def test_a_narrow_pipe_says_so_itself(run: Run, markdown_env: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from screens import Emulator, at_once, palette, pieces, streamed
 
+from benchmarks.live import answer
 from reka_cli.render.markdown.page import Look, Page
 
 SIZES = [(80, 24), (30, 8), (120, 40)]
@@ -79,49 +79,6 @@ def test_a_link_whose_address_comes_later_stays_as_it_was_written() -> None:
     text = "See [docs][1] now.\n\nMore text.\n\n[1]: https://x.y/z\n"
 
     assert streamed(text, 80, 24) == ["See [docs][1] now.", "", "More text.", "", "[1]: https://x.y/z"]
-
-
-def answer(size: int, seed: int = 7) -> str:
-    """An answer of about `size` characters with a bit of everything."""
-    chance = random.Random(seed)
-    words = [
-        "the",
-        "cat",
-        "sits",
-        "on",
-        "a",
-        "**wall**",
-        "of",
-        "`stone`",
-        "and",
-        "_looks_",
-        "at",
-        "the",
-        "sea,",
-        "while",
-        "[gulls](https://x.y)",
-        "pass",
-    ]
-    text = ""
-    while len(text) < size:
-        sentence = " ".join(chance.choice(words) for _ in range(chance.randrange(5, 60)))
-        rows = chance.randrange(2, 9)
-        text += chance.choice(
-            [
-                f"{sentence}.\n\n",
-                f"## {sentence[:40]}\n\n",
-                "".join(f"- {sentence[:50]} {number}\n" for number in range(rows)) + "\n",
-                "".join(f"{number + 1}. {sentence[:70]}\n" for number in range(rows)) + "\n",
-                "```python\n"
-                + "".join(f"def f{number}():\n    return {number}\n" for number in range(rows))
-                + "```\n\n",
-                "| a | b |\n|---|---|\n"
-                + "".join(f"| {number} | {sentence[:20]} |\n" for number in range(rows))
-                + "\n",
-                f"> {sentence}\n\n",
-            ]
-        )
-    return text
 
 
 class TestLength:

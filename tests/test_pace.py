@@ -125,6 +125,14 @@ class TestTurns:
         self.now += 6
         assert (SharedPace(tmp_path).limited_s(URL), SharedPace(tmp_path).turn_s(URL)) == (0.0, 0.0)
 
+    def test_what_is_over_leaves_no_file(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path)
+        pace.learn(URL, 5.0)
+        self.now += 40
+
+        assert pace.turn_s(URL) == 0.0
+        assert [path.name for path in tmp_path.iterdir()] == ["limits.lock"]
+
     def test_a_shorter_limit_does_not_end_a_longer_one(self, tmp_path: Path) -> None:
         pace = SharedPace(tmp_path)
         pace.learn(URL, 5.0)

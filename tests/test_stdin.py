@@ -47,6 +47,19 @@ def test_an_answer_that_has_nowhere_to_go_is_not_asked_for(
     assert (ended.returncode, service.received) == (2, [])
 
 
+def test_a_version_that_has_nowhere_to_go_is_no_success(clean_env: dict[str, str]) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", '"$@" >&-', "bash", *COMMAND[:3], "--version"],
+        env=clean_env,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (2, CLOSED)
+
+
 @pytest.mark.parametrize(
     ("stdin", "result"),
     [

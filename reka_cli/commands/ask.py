@@ -16,10 +16,10 @@ from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.messages import Image, Options, Usage
 from reka_cli.output import named, put_in_place
-from reka_cli.render import FOR_PROGRAMS, NAMES, render
+from reka_cli.render import NAMES, render
 from reka_cli.render import check as check_format
 from reka_cli.schema import read as read_schema
-from reka_cli.terminal import PIPED_PICTURE, Terminal, piped_picture, piped_text
+from reka_cli.terminal import FOR_PROGRAMS, PIPED_PICTURE, Terminal, piped_picture, piped_text
 
 _IMAGE_HELP = "A picture: a file, folder, glob, URL, - for standard input, clipboard, or NAME= and one; repeatable."
 _MAX_SIDE = pictures.AS_USUAL.max_side

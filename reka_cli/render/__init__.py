@@ -20,7 +20,6 @@ _RENDERERS = {
     "jsonl": ("json_lines", "render_jsonl"),
 }
 NAMES = tuple(_RENDERERS)
-FOR_PROGRAMS = ("json", "jsonl")
 
 
 def check(name: str) -> None:

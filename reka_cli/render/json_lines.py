@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 from reka_cli.answer import Answer
 from reka_cli.escapes import json_line
-from reka_cli.messages import Notice, ReasoningDelta, Start, TextDelta
+from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.render.json_object import answer_object
 from reka_cli.terminal import Terminal
 
@@ -27,4 +27,8 @@ def render_jsonl(answer: Answer, terminal: Terminal) -> None:
                 put("reasoning", text=text)
             case Notice(text):
                 put("notice", text=text)
+            case Usage() | Done():
+                pass  # the last line tells
+            case _:
+                assert_never(event)
     put("end", **answer_object(answer))

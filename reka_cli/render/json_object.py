@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 from reka_cli.answer import Answer
 from reka_cli.escapes import json_line
-from reka_cli.messages import Image, Notice, ReasoningDelta, TextDelta
+from reka_cli.messages import Done, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.terminal import Terminal
 
 SCHEMA = "reka-cli/answer/1"
@@ -22,6 +22,10 @@ def render_json(answer: Answer, terminal: Terminal) -> None:
                 terminal.doing("thinking")
             case TextDelta():
                 terminal.doing("answering")
+            case Start() | Usage() | Done():
+                pass
+            case _:
+                assert_never(event)
     terminal.write(json_line(answer_object(answer)))
 
 

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reka_cli.answer import Answer
-from reka_cli.escapes import Cleaner
-from reka_cli.messages import Notice, ReasoningDelta, Start, TextDelta
+from reka_cli.errors import RekaError
+from reka_cli.escapes import Cleaner, clean
+from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _FRAME_S = 1 / 15
 _REST = 10  # times what a frame took: how long the next one is away at least
 _HEAD_START_S = 0.05  # the question goes out before what draws the answer is imported
 _SWITCH_S = 0.0005  # how long a thread may keep the others waiting: who reads must not wait for who draws
-_PIPE_COLUMNS = 80
 
 
 def render_markdown(answer: Answer, terminal: Terminal) -> None:
@@ -49,9 +49,19 @@ def _write(answer: Answer, writer: _Painter | _Printer, terminal: Terminal) -> N
                 case ReasoningDelta(thought):
                     writer.aside()
                     terminal.think(thought)
+                case Usage() | Done():
+                    pass
+                case _:
+                    assert_never(event)
     finally:
         terminal.end_thinking()
-        writer.end()
+        try:
+            writer.end()
+        except RekaError:
+            raise
+        except Exception:  # a bug of ours must not cost what came
+            terminal.write(f"\n{clean(answer.text)}\n")
+            raise
 
 
 class _Printer:

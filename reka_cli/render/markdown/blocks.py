@@ -35,10 +35,6 @@ class Block:
     text: str = ""
     children: list[Block] = field(default_factory=list)
 
-    @property
-    def is_list(self) -> bool:
-        return self.kind in ("bullet_list", "ordered_list")
-
 
 class Source:
     """A text, its blocks, and the link definitions in it, beside those that were `known` before."""

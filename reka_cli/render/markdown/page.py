@@ -38,11 +38,6 @@ class Page:
     def _tallest(self) -> int:
         return self.screen.reach if self._look.repaints else _TALLEST_APPENDED
 
-    @property
-    def text(self) -> str:
-        """What of the answer is not finished."""
-        return self.draft.text
-
     def feed(self, text: str) -> None:
         """Take new text, without control characters."""
         self.draft.feed(text)

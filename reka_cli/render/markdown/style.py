@@ -24,11 +24,6 @@ class Palette:
         self._sequences: dict[Style, str] = {}
         self._styles = dict(_OWN)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is to be no control sequence at all."""
-        return self._system is None
-
     def style(self, name: str) -> Style:
         style = self._styles.get(name)
         if style is None:
