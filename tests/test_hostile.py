@@ -153,6 +153,7 @@ def test_memory_stays_flat_whatever_comes(clean_env: dict[str, str], tmp_path: P
     assert peak_kb < 256 << 10  # a question that is answered takes 32 MB; a text so far of 16 MB takes 170
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/bff/auth/access_token", "/api/upload-image", "/v1/models"])
 def test_every_other_request_ends_whatever_answers_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str

@@ -369,6 +369,7 @@ def test_logout_removes_what_was_kept(run: Run, env: dict[str, str], cookies_fil
     assert holders(home, COOKIE_VALUE) == []
 
 
+@pytest.mark.slow
 def test_a_secret_is_found_nowhere_but_in_its_file(
     run: Run, service: Service, env: dict[str, str], home: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from screens import Emulator, at_once, palette, pieces, streamed
 from benchmarks.live import answer
 from reka_cli.render.markdown.page import Look, Page
 
-SIZES = [(80, 24), (30, 8), (120, 40)]
+SIZES = [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((30, 8), (120, 40)))]
 # fmt: off
 HAZARDS = {
     'reference defined before use': '[1]: https://x.y/z\n\nSee [docs][1] now.\n',

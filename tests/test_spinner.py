@@ -13,13 +13,13 @@ from conftest import ROOT
 
 from reka_cli.spinner import Spinner
 
-FAILED = ["error: no whole answer within 4 s", "hint: --timeout SECONDS allows more time"]
+FAILED = ["error: no whole answer within 2 s", "hint: --timeout SECONDS allows more time"]
 
 
 def waited(env: dict[str, str], *more: str) -> tuple[str, list[str]]:
     """All that came to a terminal on stderr while nothing was answered, and the lines that are left there."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-silent", "--timeout", "4", *more]
+    command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-silent", "--timeout", "2", *more]
     with subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=-1, stderr=theirs) as process:
         os.close(theirs)
         process.communicate(timeout=30)
