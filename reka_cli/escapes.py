@@ -62,7 +62,10 @@ class Cleaner:
 
     def feed(self, piece: str) -> str:
         """Give what of the text so far is new and safe."""
-        text = self._held + piece
+        text = self._held + piece if self._held else piece
+        if text.isascii() and text.isprintable():  # nearly always
+            self._held = ""
+            return text
         unfinished = _UNFINISHED.search(text, self._where(text))
         cut = unfinished.start() if unfinished else len(text)
         self._held = text[cut:]

@@ -45,7 +45,8 @@ class Splitter:
                     return
             elif not self._open():
                 return
-        yield from self._text()
+        if text := self._text():
+            yield TextDelta(text)
 
     def flush(self) -> Iterator[Delta]:
         """Give what was held back, now that nothing more comes."""
@@ -60,13 +61,20 @@ class Splitter:
         if text := held.rstrip():
             yield TextDelta(text)
 
-    def _text(self) -> Iterator[TextDelta]:
-        cut = _end_begins(self._held, self._ends)
-        if cut:
-            yield TextDelta("".join([*self._blanks, self._held[:cut]]))
+    def _text(self) -> str:
+        """Take what is surely a part of the answer."""
+        held = self._held
+        half_a_tag = len(held) - _longest_overlap(held, self._ends)
+        cut = _end_begins(held, half_a_tag, self._ends)
+        text = held[:cut]
+        if cut and self._blanks:
+            text = "".join([*self._blanks, text])
             self._blanks, self._blanks_size = [], 0
-        rest = self._held[cut:]
-        self._hold_blanks(rest, len(rest) - _longest_overlap(rest, self._ends))
+        if cut < len(held):
+            self._hold_blanks(held[cut:], half_a_tag - cut)
+        else:
+            self._held = ""
+        return text
 
     def _hold_blanks(self, text: str, size: int) -> None:
         self._blanks.append(text[:size])
@@ -109,20 +117,21 @@ def _trimmed(text: str) -> str:
     return ("" if lines == " " else lines) + text.lstrip()
 
 
-def _end_begins(text: str, ends: tuple[str, ...]) -> int:
-    """Where a tail begins that may turn out to be nothing but closing tags and blanks; looked for from the right."""
-    cut = len(text) - _longest_overlap(text, ends)
+def _end_begins(text: str, cut: int, ends: tuple[str, ...]) -> int:
+    """Where a tail before `cut` begins that may turn out to be nothing but closing tags and blanks."""
     while True:
         while text[cut - 1 : cut].isspace():
             cut -= 1
-        tag = next((tag for tag in ends if text.endswith(tag, 0, cut)), None)
-        if tag is None:
+        for tag in ends:
+            if text.endswith(tag, 0, cut):
+                cut -= len(tag)
+                break
+        else:
             return cut
-        cut -= len(tag)
 
 
 def _longest_overlap(text: str, tags: tuple[str, ...]) -> int:
-    return max(_overlap(text, tag) for tag in tags)
+    return max(_overlap(text, tag) for tag in tags) if "<" in text else 0
 
 
 def _overlap(text: str, tag: str) -> int:

@@ -227,8 +227,10 @@ def _answer(response: Response, model: Model) -> Events:
 
 
 def _first(choices: object) -> dict[str, Any]:
-    found = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
-    return next((one for one in found if one.get("index", 0) == 0), {})
+    for one in choices if isinstance(choices, list) else ():
+        if isinstance(one, dict) and one.get("index", 0) == 0:
+            return one
+    return {}
 
 
 def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | ReasoningDelta]:
