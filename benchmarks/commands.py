@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmarks.environments import clean, own, peer
 from benchmarks.processes import Command, Server
 
+IMPORTS = "import typer, requests"  # which is the floor of a question
+
 # the package has no command any more: what a user would write instead
 _OPENAI = """
 import sys

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import Row, Section
-from benchmarks.commands import Commands
+from benchmarks.commands import IMPORTS, Commands
 from benchmarks.environments import ROOT
 from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, run, serving, start, wall
 
@@ -24,6 +24,7 @@ _SPAN = 12.0  # the sizes that count as the upper end: up to so much smaller tha
 _CAT = ROOT / "docs/images/cat.jpeg"
 
 Make = Callable[[int], Command]
+Crowds = dict[int, list[Cost]]  # what so many processes cost together, each time
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def measure(*, quick: bool = False) -> Section:
             costs = in_turns(least | sized, rounds, server)
             found.append(_row(sweep, costs))
             lines += _lines(sweep.name, {name: costs[name] for name in sized})
-        together = _together(commands, server, (4, 16) if quick else (1, 2, 4, 8, 16, 32, 64), rounds)
-    found.append(_exponent("processes at once", _LIMIT, together, 0.0))
-    lines += _lines("processes at once", {str(count): costs for count, costs in together.items()})
+        counts = (4, 16) if quick else (1, 2, 4, 8, 16, 32, 64)
+        ours, imports = _together([commands.web(), commands.python(IMPORTS)], counts, rounds, server)
+    found.append(_crowding(ours, imports))
+    for name, crowds in (("processes at once", ours), (f"`{IMPORTS}` at once", imports)):
+        lines += _lines(name, {str(count): costs for count, costs in crowds.items()})
     return Section(found, ["\n".join(lines)])
 
 
@@ -106,8 +109,17 @@ def _row(sweep: Sweep, costs: Mapping[str, list[Cost]]) -> Row:
 def _exponent(name: str, limit: float, costs: Mapping[int, list[Cost]], before_ms: float) -> Row:
     """Fit a line through the logarithms of size and CPU time, the least of all rounds: the rest is other work."""
     ends = [size for size in costs if size * _SPAN >= max(costs)]
-    grown = [max(_least_cpu_ms(costs[size]) - before_ms, 1.0) for size in ends]
-    fit = statistics.linear_regression([math.log(size) for size in ends], [math.log(one) for one in grown])
+    return _slope(name, limit, {size: max(_least_cpu_ms(costs[size]) - before_ms, 1.0) for size in ends})
+
+
+def _crowding(ours: Crowds, imports: Crowds) -> Row:
+    """Leave out what a crowd costs whatever it does: a processor that is shared by 64 gets less done."""
+    shares = {count: _least_cpu_ms(ours[count]) / _least_cpu_ms(imports[count]) for count in ours}
+    return _slope("processes at once, beside imports", _LIMIT, {count: count * one for count, one in shares.items()})
+
+
+def _slope(name: str, limit: float, grown: Mapping[int, float]) -> Row:
+    fit = statistics.linear_regression([*map(math.log, grown)], [*map(math.log, grown.values())])
     return Row(f"growth of CPU: {name}", fit.slope, limit, "exponent")
 
 
@@ -115,11 +127,15 @@ def _least_cpu_ms(costs: Sequence[Cost]) -> float:
     return min(map(cpu, costs))
 
 
-def _together(commands: Commands, server: Server, counts: Sequence[int], rounds: int) -> dict[int, list[Cost]]:
-    """Run so many questions at once, which share the store of credentials."""
-    command = commands.web()
-    run(command, server)
-    return {count: [_at_once(command, count) for _ in range(rounds)] for count in counts}
+def _together(commands: Sequence[Command], counts: Sequence[int], rounds: int, server: Server) -> list[Crowds]:
+    """Run so many of each command at once; questions share the store of credentials."""
+    crowds: list[Crowds] = [{count: [] for count in counts} for _ in commands]
+    for command in commands:
+        run(command, server)
+    for count in [count for count in counts for _ in range(rounds)]:
+        for crowd, command in zip(crowds, commands, strict=True):
+            crowd[count].append(_at_once(command, count))
+    return crowds
 
 
 def _at_once(command: Command, count: int) -> Cost:

@@ -6,10 +6,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import Row, Section
-from benchmarks.commands import Commands
+from benchmarks.commands import IMPORTS, Commands
 from benchmarks.processes import Command, Costs, cpu, in_turns, middle, peak, ratio, request, serving, wall
 
-_FLOOR = "import typer, requests"
 _WIRES = ("API", "web session")
 
 
@@ -29,7 +28,7 @@ def _commands(commands: Commands) -> dict[str, Command]:
         "python -c pass": commands.python("pass"),
         "reka-cli --version": commands.ours("--version"),
         "python -c 'import typer'": commands.python("import typer"),
-        f"python -c '{_FLOOR}'": commands.python(_FLOOR),
+        f"python -c '{IMPORTS}'": commands.python(IMPORTS),
         "reka-cli ask, API": commands.api(),
         "reka-cli ask, web session": commands.web(),
         "curl -N": commands.curl(),
@@ -49,9 +48,9 @@ def _rows(costs: Costs) -> list[Row]:
     for wire in _WIRES:
         ask = costs[f"reka-cli ask, {wire}"]
         found += [
-            ratio(f"`ask`, {wire}: time / `{_FLOOR}`", 1.2, ask, floor),
-            ratio(f"`ask`, {wire}: CPU / `{_FLOOR}`", 1.2, ask, floor, cpu),
-            ratio(f"`ask`, {wire}: time until the request is there / `{_FLOOR}`", 1.15, ask, floor, request, wall),
+            ratio(f"`ask`, {wire}: time / `{IMPORTS}`", 1.2, ask, floor),
+            ratio(f"`ask`, {wire}: CPU / `{IMPORTS}`", 1.2, ask, floor, cpu),
+            ratio(f"`ask`, {wire}: time until the request is there / `{IMPORTS}`", 1.15, ask, floor, request, wall),
             ratio(f"`ask`, {wire}: time / llm", 0.25, ask, costs["llm"]),
             ratio(f"`ask`, {wire}: time / sgpt", 0.15, ask, costs["sgpt"]),
             ratio(f"`ask`, {wire}: memory / llm", 0.55, ask, costs["llm"], peak),
@@ -60,7 +59,7 @@ def _rows(costs: Costs) -> list[Row]:
 
 
 def _table(costs: Costs) -> str:
-    floor = costs[f"python -c '{_FLOOR}'"]
+    floor = costs[f"python -c '{IMPORTS}'"]
     lines = [
         "| command (200 events) | time, ms | fastest | CPU, ms | memory, MiB | request there, ms | × floor |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
