@@ -9,15 +9,11 @@ from benchmarks import Row, Section
 from benchmarks.commands import Commands
 from benchmarks.processes import Costs, cpu, in_turns, serving
 
-_FEW, _MANY = 200, 5_000
+_FEW, _MANY = 200, 20_000
 _HALF, _WHOLE = 2_000, 4_000
 
 
-def rows() -> list[Row]:
-    return measure().rows
-
-
-def measure(*, quick: bool = False) -> Section:
+def measure(*, quick: bool) -> Section:
     """Run short and long answers in turns."""
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         commands = Commands(server, Path(folder))

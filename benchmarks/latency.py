@@ -19,13 +19,9 @@ _FIRST = 20  # events that are not counted: the command is still busy with its s
 _PATHS = {"API": "v1/chat/completions", "web session": "api/chat"}
 
 
-def rows() -> list[Row]:
-    return measure().rows
-
-
-def measure(*, quick: bool = False) -> Section:
+def measure(*, quick: bool) -> Section:
     """Run curl and our command in turns, on both wires and in both framings."""
-    seconds, rounds = (1, 3) if quick else (3, 5)
+    seconds, rounds = (1, 2) if quick else (3, 5)
     found, lines = [], ["| | curl: p50, p99, ms | `ask`: p50, p99, ms |", "| --- | ---: | ---: |"]
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         commands = Commands(server, Path(folder))

@@ -12,11 +12,7 @@ from benchmarks.processes import Command, Costs, cpu, in_turns, middle, peak, ra
 _WIRES = ("API", "web session")
 
 
-def rows() -> list[Row]:
-    return measure().rows
-
-
-def measure(*, quick: bool = False) -> Section:
+def measure(*, quick: bool) -> Section:
     """Run every command in turns."""
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         costs = in_turns(_commands(Commands(server, Path(folder))), 4 if quick else 21, server)

@@ -71,12 +71,13 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         begin = 1 if after_cr and chunk.startswith(b"\n") else 0
         after_cr = chunk.endswith(b"\r") or (after_cr and not chunk)
         *ended, rest = _split(chunk[begin:])
-        if ended:
-            yield bytes(line + ended[0]) if line else ended[0]
-            yield from ended[1:]
+        if ended and line:
+            ended[0] = bytes(line + ended[0])
             line.clear()
-        line += rest
-        _check(len(line))
+        yield from ended
+        if rest:
+            line += rest
+            _check(len(line))
     if line:
         yield bytes(line)
 

@@ -74,10 +74,10 @@ class Response:
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Give the body as it arrives, never waiting to fill a buffer; raise NetworkError or DeadlineExceeded."""
-        self._check_compression()
+        compressed = self._is_compressed()
         with contextlib.closing(self._raw), self._transport.translated():
             # iter_lines() and iter_content() hold back what has come of a body that ends by closing the connection
-            while chunk := self._raw.raw.read1(_READ_SIZE, decode_content=True):
+            while chunk := self._raw.raw.read1(_READ_SIZE, decode_content=compressed):
                 self._transport.has_begun()
                 yield chunk
 
@@ -115,8 +115,8 @@ class Response:
     def close(self) -> None:
         self._raw.close()
 
-    def _check_compression(self) -> None:
-        """Raise ServiceError for what urllib3 would pass on as it is."""
+    def _is_compressed(self) -> bool:
+        """Whether there is something to decompress; raise ServiceError for what urllib3 would pass on as it is."""
         asked = self._raw.headers.get("Content-Encoding", "").lower().split(",")
         known = {"", "identity", *self._raw.raw.CONTENT_DECODERS}
         if unknown := next((one for one in map(str.strip, asked) if one not in known), None):
@@ -125,6 +125,7 @@ class Response:
                 f"the answer of {self._transport.host} cannot be read: "
                 f"it is compressed ({clean(unknown)[:20]}), which nobody asked for"
             )
+        return asked != [""]
 
 
 class Transport:
