@@ -157,6 +157,13 @@ class TestScreen:
 
         assert re.findall(r"w\d{3}", " ".join(emulator.everything)) == words
 
+    @pytest.mark.parametrize("case", HAZARDS)
+    def test_a_screen_of_two_lines_shows_every_word(self, case: str) -> None:
+        shown = "".join(streamed(HAZARDS[case], 30, 2))
+        words = re.findall(r"\w+", " ".join(at_once(HAZARDS[case], 30)))
+
+        assert [word for word in words if word not in shown] == []
+
     def test_a_table_taller_than_the_screen_loses_no_row(self) -> None:
         text = "| a | b |\n|---|---|\n" + "".join(
             f"| r{number:02d} | {'x' * (number % 30)} |\n" for number in range(50)

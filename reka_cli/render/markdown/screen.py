@@ -48,8 +48,9 @@ class Screen:
             out = (
                 _BEGIN_FRAME + self._erase(len(shown) - max(same, self._gone)) + self._below(wanted[same:]) + _END_FRAME
             )
+        there = [*shown[: self._gone], *wanted[self._gone :]]
         self._gone = max(max(self._gone, len(wanted) - self.reach) - len(finished), 0)
-        self._shown = open_
+        self._shown = there[len(finished) :]
         return out
 
     def lift(self) -> str:
