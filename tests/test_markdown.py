@@ -157,6 +157,12 @@ class TestScreen:
 
         assert re.findall(r"w\d{3}", " ".join(emulator.everything)) == words
 
+    def test_a_row_for_which_the_columns_are_too_narrow_is_text(self) -> None:
+        rows = "".join(f"| r{number:02d} | |\n" for number in range(30))
+        shown = streamed(f"| a | b |\n|---|---|\n{rows}| last | a cat on a wall |\n", 40, 10)
+
+        assert shown[-2:] == ["r29", "last | a cat on a wall"]
+
     @pytest.mark.parametrize("case", HAZARDS)
     def test_a_screen_of_two_lines_shows_every_word(self, case: str) -> None:
         shown = "".join(streamed(HAZARDS[case], 30, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.style import Style
@@ -18,6 +19,7 @@ Lines = list[str]
 DONE = "\x01"  # the blocks of a list item before the one that is open
 BEGUN = "\x02"  # the begin of a paragraph
 
+_CRAMPED = 3  # times the lines that a row takes as text: columns of other rows that take more are none for it
 _TAB = 4
 
 
@@ -169,13 +171,23 @@ class Layout:
         lines: list[Spans] = []
         for row in rows[first:]:
             if widths:
-                lines += tables.row_lines(row, widths, read, self.palette)
+                lines += self._row(row, widths, read, margin.room, is_fitted=first == 0)
                 lines += [tables.rule(widths, self.palette)] if row is head else []
             elif row is not head:
                 lines += tables.record_lines(row, head, read, margin.room, self.palette)
             elif len(rows) == 1:
                 lines += tables.text_lines(head, read, margin.room, self.palette)
         return self.set(lines, margin)
+
+    def _row(
+        self, row: Block, widths: Sequence[int], read: tables.Read, room: int, *, is_fitted: bool
+    ) -> Sequence[Spans]:
+        """Give the lines of a row; as mere text if columns that were not made for it would break it to pieces."""
+        lines = list(tables.row_lines(row, widths, read, self.palette))
+        if is_fitted or len(lines) <= _CRAMPED:
+            return lines
+        text = list(tables.text_lines(row, read, room, self.palette))
+        return text if len(lines) > _CRAMPED * len(text) else lines
 
     def row_as_text(self, source: Source, leaf: Leaf) -> Lines:
         """Give the last row of a table without columns: what it grows by stands at its end."""
