@@ -139,6 +139,7 @@ class Client:
         if schema is not None:
             check(schema)
         model = model or self._model
+        deadline = deadline or Deadline.after(self._timeout_s)
         provider = self._open(model, deadline)
         told = tuple(_told_names(_watched(message, self._progress)) for message in messages)
         request = ChatRequest(told, model or provider.default_model, options, schema)
@@ -146,9 +147,10 @@ class Client:
         def ask(request: ChatRequest) -> Events:
             return bounded(provider.events(request))
 
-        events = ask(request) if schema is None else held(ask, request)
+        events = ask(request) if schema is None else held(ask, request, deadline)
         images = [image for message in messages for image in message.images]
-        events = _with_notices(events, [image.notice for image in messages[-1].images if image.notice])
+        if notices := [image.notice for image in messages[-1].images if image.notice]:
+            events = _with_notices(events, notices)
         return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)
 
     def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
@@ -156,14 +158,14 @@ class Client:
 
         Raises what a question raises.
         """
-        provider = self._open(None, None)
+        provider = self._open(None, Deadline.after(self._timeout_s))
         models = finished(provider.models(refresh=refresh), notice)
         only = models[0].id if len(models) == 1 else None
         return Listing(provider.name, models, self._model or provider.default_model or only)
 
-    def _open(self, model: str | None, deadline: Deadline | None) -> Provider:
+    def _open(self, model: str | None, deadline: Deadline) -> Provider:
         limits = Limits(
-            deadline or Deadline.after(self._timeout_s),
+            deadline,
             _positive_s(self._idle_timeout_s),
             retries=self._retries,
             pace=SharedPace(self._config.state_dir),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reka_cli.deadline import Deadline, in_time
+from reka_cli.deadline import Deadline, breaking_off, in_time
 from reka_cli.errors import BadInput
 from reka_cli.messages import ChatRequest, Done, Events, Message, Notice, Start, TextDelta, Usage
 
@@ -56,7 +56,7 @@ def instruction(schema: Schema) -> str:
     return f"\n\nAnswer with JSON only, valid against this JSON Schema:\n{text}"
 
 
-def held(ask: Callable[[ChatRequest], Events], request: ChatRequest) -> Events:
+def held(ask: Callable[[ChatRequest], Events], request: ChatRequest, deadline: Deadline) -> Events:
     """Ask for an answer that is valid against `request.schema`, once more if the first is not; give it in one delta.
 
     An answer that is not valid the second time is given too, with the finish reason "invalid".
@@ -78,7 +78,8 @@ def held(ask: Callable[[ChatRequest], Events], request: ChatRequest) -> Events:
                 case _:
                     yield event
         text = _unwrapped("".join(pieces) if done.text is None else done.text)
-        problem = _problem(text, schema)
+        with breaking_off(deadline):  # a pattern may take for ever
+            problem = _problem(text, schema)
         if done.finish_reason != "stop" or problem is None:
             break
         done = Done("invalid")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Result, Run
 
 from reka_cli import schema
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
 from reka_cli.messages import ChatRequest, Done, Event, Events, Message, Notice, Start, TextDelta, Usage
 
@@ -27,7 +29,7 @@ def asked(*answers: list[Event]) -> tuple[list[Event], list[ChatRequest]]:
         yield Start("m")
         yield from next(left)
 
-    return list(schema.held(ask, REQUEST)), came
+    return list(schema.held(ask, REQUEST, Deadline.after(60))), came
 
 
 def says(text: str, finish_reason: str | None = "stop") -> list[Event]:
@@ -151,7 +153,7 @@ def test_a_schema_of_a_program_is_checked_before_it_asks(found: Any) -> None:
 def test_a_schema_that_never_ends_is_bad_input() -> None:
     request = ChatRequest((Message("user", "Which?"),), "m", schema={"$ref": "#"})
 
-    events = list(schema.held(lambda _: iter(says("{}")), request))  # type: ignore[arg-type, return-value]
+    events = list(schema.held(lambda _: iter(says("{}")), request, Deadline.after(60)))  # type: ignore[arg-type, return-value]
     assert events[-1] == Done("invalid")
 
 
@@ -160,4 +162,12 @@ def test_a_reference_to_another_place_is_not_followed() -> None:
     request = ChatRequest((Message("user", "Which?"),), "m", schema=remote)
 
     with pytest.raises(BadInput, match="the schema refers to what is not in it"):
-        list(schema.held(lambda _: iter(says("{}")), request))  # type: ignore[arg-type, return-value]
+        list(schema.held(lambda _: iter(says("{}")), request, Deadline.after(60)))  # type: ignore[arg-type, return-value]
+
+
+def test_a_pattern_that_takes_for_ever_ends_at_the_deadline(run: Run, serve_stream: Callable[..., str]) -> None:
+    chunk = {"choices": [{"delta": {"content": json.dumps("a" * 60 + "b")}, "finish_reason": "stop"}]}
+    env = {"REKA_API_BASE": serve_stream(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()) + "/v1"}
+    result = run("ask", "-n", "-m", "m", "--schema", '{"pattern": "^(a+)+$"}', "--timeout", "2", "hello", env=env)
+
+    assert result == Result(8, "", "error: no whole answer within 2 s\nhint: --timeout SECONDS allows more time\n")
