@@ -1,30 +1,20 @@
-"""The person's side: standard streams, and what is said beside the answer."""
+"""The person's side: where the answer goes, and what is said beside it."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import queue
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from typing import TextIO
 
-from reka_cli.deadline import Deadline
-from reka_cli.errors import BadInput, IncompleteAnswer, RekaError, UsageError
+from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.spinner import Spinner, spinner
 
 FOR_PROGRAMS = ("json", "jsonl")  # formats that a program reads: stderr is JSON too
-PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-_SILENT_S = 2.0  # how long standard input may say nothing before that is said
-_LARGEST_STDIN = 10 << 20  # bytes of a question
 _NOWHERE = "standard output is closed: there is nowhere to put the answer"
-_NOT_READ = "-n does not read it"
 
 
 class OutputClosed(BaseException):
@@ -219,102 +209,3 @@ def report(error: RekaError, format_: str = "text") -> None:
     if format_ == "jsonl":
         with contextlib.suppress(RekaError):  # it may be stdout that failed
             Terminal().write(json_line({"type": "error", **told}))
-
-
-def secret(what: str) -> str:
-    """Ask for a secret at a hidden prompt, or take the first line of standard input; "" if there is none."""
-    if sys.stdin is None:
-        return ""
-    if sys.stdin.isatty():
-        from getpass import getpass
-
-        return getpass(f"{what}: ").strip()
-    return sys.stdin.readline().strip()
-
-
-def piped_text(terminal: Terminal, deadline: Deadline) -> str:
-    """Read standard input to its end; "" if it is a terminal or closed.
-
-    Raises DeadlineExceeded if the end does not come, BadInput if it is no text or too much.
-    """
-    if not _is_piped(sys.stdin):
-        return ""
-    waiting = f"waiting for standard input, which is part of the question ({_NOT_READ})"
-    data = _piped(terminal, deadline, _LARGEST_STDIN, waiting, _NOT_READ)
-    if len(data) > _LARGEST_STDIN:
-        raise BadInput(f"standard input is longer than {_LARGEST_STDIN >> 20} MB")
-    return _text(data)
-
-
-def piped_picture(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
-    """Read standard input to its end, or one byte more than `largest`.
-
-    Raises UsageError if it is a terminal, BadInput if there is nothing, DeadlineExceeded if the end does not come.
-    """
-    if not _is_piped(sys.stdin):
-        what = "closed" if sys.stdin is None else "a terminal"
-        raise UsageError(f"- is standard input, which is {what}", hint=PIPED_PICTURE)
-    waiting = "waiting for standard input, which is to be a picture"
-    data = _piped(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
-    if not data:
-        raise BadInput("there is no picture on standard input", hint=PIPED_PICTURE)
-    return data
-
-
-def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
-    """Read standard input to its end, or more than `largest` bytes; `waiting` is said if nothing comes."""
-    blocks: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
-    threading.Thread(target=_read_blocks, args=(blocks,), daemon=True).start()
-    read = bytearray()
-    waiting_s = min(_SILENT_S, deadline.remaining_s())
-    while len(read) <= largest:
-        try:
-            block = blocks.get(timeout=waiting_s)
-        except queue.Empty:
-            if deadline.passed:
-                error = deadline.error()
-                error.message = f"standard input did not end within {deadline.total_s:g} s"
-                error.hint = hint
-                raise error from None
-            terminal.notice(waiting)
-        else:
-            if isinstance(block, OSError):
-                raise BadInput(f"cannot read standard input: {(block.strerror or 'failed').lower()}") from block
-            if not block:
-                break
-            read += block
-        waiting_s = max(0.0, deadline.ends_at - time.monotonic())
-    return bytes(read[: largest + 1])
-
-
-def _is_piped(stdin: TextIO | None) -> bool:
-    try:
-        return stdin is not None and not stdin.isatty()
-    except ValueError:
-        return False
-
-
-def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
-    try:
-        while block := _read():
-            blocks.put(block)
-        blocks.put(b"")
-    except OSError as error:
-        blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
-
-
-def _read() -> bytes:
-    while True:
-        try:
-            return os.read(0, 65_536)  # not sys.stdin: its lock would be held when the interpreter ends
-        except BlockingIOError:  # a pipe that another program made so
-            import select
-
-            select.select([0], [], [])
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise BadInput("standard input is not UTF-8 text", hint=PIPED_PICTURE) from error

@@ -19,7 +19,8 @@ from reka_cli.output import named, put_in_place
 from reka_cli.render import NAMES, render
 from reka_cli.render import check as check_format
 from reka_cli.schema import read as read_schema
-from reka_cli.terminal import FOR_PROGRAMS, PIPED_PICTURE, Terminal, piped_picture, piped_text
+from reka_cli.stdin import PIPED_PICTURE, piped_picture, piped_text
+from reka_cli.terminal import FOR_PROGRAMS, Terminal
 
 _IMAGE_HELP = "A picture: a file, folder, glob, URL, - for standard input, clipboard, or NAME= and one; repeatable."
 _MAX_SIDE = pictures.AS_USUAL.max_side

@@ -17,8 +17,9 @@ from reka_cli.deadline import Deadline, Limits
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
 from reka_cli.session import Session, is_bearer, netscape
+from reka_cli.stdin import secret
 from reka_cli.store import Store, write_private
-from reka_cli.terminal import Terminal, secret
+from reka_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import Found

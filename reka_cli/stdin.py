@@ -1,0 +1,120 @@
+"""Standard input: a part of the question, a picture, or a secret; it never keeps us waiting past the deadline."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import sys
+import threading
+import time
+from typing import TextIO
+
+from reka_cli.deadline import Deadline
+from reka_cli.errors import BadInput, UsageError
+from reka_cli.terminal import Terminal
+
+PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
+
+_SILENT_S = 2.0  # how long it may say nothing before that is said
+_LARGEST = 10 << 20  # bytes of a question
+_NOT_READ = "-n does not read it"
+
+
+def piped_text(terminal: Terminal, deadline: Deadline) -> str:
+    """Read standard input to its end; "" if it is a terminal or closed.
+
+    Raises DeadlineExceeded if the end does not come, BadInput if it is no text or too much.
+    """
+    if not _is_piped(sys.stdin):
+        return ""
+    waiting = f"waiting for standard input, which is part of the question ({_NOT_READ})"
+    data = _piped(terminal, deadline, _LARGEST, waiting, _NOT_READ)
+    if len(data) > _LARGEST:
+        raise BadInput(f"standard input is longer than {_LARGEST >> 20} MB")
+    return _text(data)
+
+
+def piped_picture(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
+    """Read standard input to its end, or one byte more than `largest`.
+
+    Raises UsageError if it is a terminal, BadInput if there is nothing, DeadlineExceeded if the end does not come.
+    """
+    if not _is_piped(sys.stdin):
+        what = "closed" if sys.stdin is None else "a terminal"
+        raise UsageError(f"- is standard input, which is {what}", hint=PIPED_PICTURE)
+    waiting = "waiting for standard input, which is to be a picture"
+    data = _piped(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
+    if not data:
+        raise BadInput("there is no picture on standard input", hint=PIPED_PICTURE)
+    return data
+
+
+def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
+    """Read standard input to its end, or more than `largest` bytes; `waiting` is said if nothing comes."""
+    blocks: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
+    threading.Thread(target=_read_blocks, args=(blocks,), daemon=True).start()
+    read = bytearray()
+    waiting_s = min(_SILENT_S, deadline.remaining_s())
+    while len(read) <= largest:
+        try:
+            block = blocks.get(timeout=waiting_s)
+        except queue.Empty:
+            if deadline.passed:
+                error = deadline.error()
+                error.message = f"standard input did not end within {deadline.total_s:g} s"
+                error.hint = hint
+                raise error from None
+            terminal.notice(waiting)
+        else:
+            if isinstance(block, OSError):
+                raise BadInput(f"cannot read standard input: {(block.strerror or 'failed').lower()}") from block
+            if not block:
+                break
+            read += block
+        waiting_s = max(0.0, deadline.ends_at - time.monotonic())
+    return bytes(read[: largest + 1])
+
+
+def _is_piped(stdin: TextIO | None) -> bool:
+    try:
+        return stdin is not None and not stdin.isatty()
+    except ValueError:
+        return False
+
+
+def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
+    try:
+        while block := _read():
+            blocks.put(block)
+        blocks.put(b"")
+    except OSError as error:
+        blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
+
+
+def _read() -> bytes:
+    while True:
+        try:
+            return os.read(0, 65_536)  # not sys.stdin: its lock would be held when the interpreter ends
+        except BlockingIOError:  # a pipe that another program made so
+            import select
+
+            select.select([0], [], [])
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise BadInput("standard input is not UTF-8 text", hint=PIPED_PICTURE) from error
+
+
+def secret(what: str) -> str:
+    """Ask for a secret at a hidden prompt, or take the first line of standard input; "" if there is none."""
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass(f"{what}: ").strip()
+    return sys.stdin.readline().strip()
