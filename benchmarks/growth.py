@@ -15,13 +15,11 @@ from pathlib import Path
 
 from benchmarks import Row, Section
 from benchmarks.commands import IMPORTS, Commands
-from benchmarks.environments import ROOT
 from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, run, serving, start, wall
 
 _LIMIT = 1.1
 _SQUARE = 2.1  # where the wire itself sends the text so far with each event
 _SPAN = 12.0  # the sizes that count as the upper end: up to so much smaller than the largest
-_CAT = ROOT / "docs/images/cat.jpeg"
 
 Make = Callable[[int], Command]
 Crowds = dict[int, list[Cost]]  # what so many processes cost together, each time
@@ -60,13 +58,13 @@ def measure(*, quick: bool) -> Section:
 
 
 def _sweeps(commands: Commands, folder: Path, *, quick: bool) -> list[Sweep]:
-    def with_cats(count: int) -> Command:
-        return commands.api("n=1", *["-i", str(_CAT)] * count)
+    def with_pictures(count: int) -> Command:
+        return commands.api("n=1", "-i", str(_pictures(folder, count)))
 
     def with_picture(wire: Callable[..., Command]) -> Make:
-        return lambda size: wire("n=1", "-i", str(_picture(folder, size)))
+        return lambda size: wire("n=1", "--max-side", "0", "-i", str(_picture(folder / f"{size}.png", size)))
 
-    pictures = (8_000_000, 48_000_000) if quick else (100_000, 1_000_000, 4_000_000, 16_000_000, 48_000_000)
+    sizes = (8_000_000, 48_000_000) if quick else (100_000, 1_000_000, 4_000_000, 16_000_000, 48_000_000)
     return [
         Sweep(
             "length of the answer, API, 200 events",
@@ -87,9 +85,9 @@ def _sweeps(commands: Commands, folder: Path, *, quick: bool) -> list[Sweep]:
             lambda size: commands.web(f"n={size}"),
             _SQUARE,
         ),
-        Sweep("pictures, API", (4, 40) if quick else (1, 3, 10, 30, 100), str, with_cats),
-        Sweep("size of a picture, API", pictures, _megabytes, with_picture(commands.api)),
-        Sweep("size of a picture, web session", pictures, _megabytes, with_picture(commands.web)),
+        Sweep("pictures of 1 MB, made smaller, API", (10, 100) if quick else (1, 3, 10, 30, 100), str, with_pictures),
+        Sweep("size of a picture, API", sizes, _megabytes, with_picture(commands.api)),
+        Sweep("size of a picture, web session", sizes, _megabytes, with_picture(commands.web)),
     ]
 
 
@@ -158,11 +156,19 @@ def _lines(name: str, costs: Mapping[str, list[Cost]]) -> list[str]:
     ]
 
 
-def _picture(folder: Path, size: int) -> Path:
+def _pictures(folder: Path, count: int) -> Path:
+    """Write so many pictures, each another, and each wider than is sent."""
+    path = folder / f"{count} pictures"
+    path.mkdir(exist_ok=True)
+    for number in range(count):
+        _picture(path / f"{number}.png", 1_000_000, width=2_500)
+    return path
+
+
+def _picture(path: Path, size: int, width: int = 1_000) -> Path:
     """Write a PNG of about so many bytes, which nothing can make smaller."""
-    path = folder / f"{size}.png"
     if not path.exists():
-        width, height = 1_000, max(1, size // 3_000)
+        height = max(1, size // (3 * width))
         store = zlib.compressobj(0)
         with path.open("wb") as file:
             file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)))
