@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ def peer(name: str) -> Path:
     return _made(name, _PEERS[name], "")
 
 
+@functools.cache  # one run measures one state of the checkout
 def own() -> Path:
     """Give the folder with our own command, installed from this checkout as it is now."""
     files = [ROOT / "pyproject.toml", *(ROOT / "reka_cli").rglob("*.py")]
