@@ -10,7 +10,7 @@ from importlib import import_module
 
 from benchmarks import report
 
-SECTIONS = ("startup", "events", "latency", "growth", "live", "pictures")
+SECTIONS = ("startup", "events", "latency", "growth", "live", "terminal", "pictures")
 
 
 def main() -> int:

@@ -60,9 +60,9 @@ class Commands:
         (folder / "keys.json").write_text('{"loop": "x"}')
         return Command([peer("llm") / "llm", "-m", "loop", "-n", "hi"], {"LLM_USER_PATH": str(folder)})
 
-    def sgpt(self, course: str = "") -> Command:
+    def sgpt(self, course: str = "", *more: str) -> Command:
         env = {"OPENAI_API_KEY": "x", "API_BASE_URL": self._server.api(course), "HOME": str(self._folder)}
-        return Command([peer("sgpt") / "sgpt", "--model", "m", "--no-cache", "--no-md", "hi"], env)
+        return Command([peer("sgpt") / "sgpt", "--model", "m", "--no-cache", *more, "hi"], env)
 
     def httpie(self, course: str = "") -> Command:
         url = f"{self._server.api(course)}/chat/completions"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 import re
 import statistics
 import time
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.markdown import Markdown
 
 from benchmarks import Row, Section
+from benchmarks.markdown import answer
 from reka_cli.render.markdown.page import Look, Page
 from reka_cli.render.markdown.style import Palette
 
@@ -22,24 +22,6 @@ _LOOK = Look(80, 24)
 _DELTA = 4  # characters: a token
 _FRAME = 28  # characters: what a fast model says in a fifteenth of a second
 _NAIVE_EVERY = 40
-_WORDS = [
-    "the",
-    "cat",
-    "sits",
-    "on",
-    "a",
-    "**wall**",
-    "of",
-    "`stone`",
-    "and",
-    "_looks_",
-    "at",
-    "the",
-    "sea,",
-    "while",
-    "[gulls](https://x.y)",
-    "pass",
-]
 
 
 def measure(*, quick: bool) -> Section:
@@ -64,27 +46,6 @@ def measure(*, quick: bool) -> Section:
         ],
         [f"CPU per KB of Markdown at 15 frames a second: {cpu_s * 100:.1f} ms (10 KB, 80 columns)."],
     )
-
-
-def answer(size: int, seed: int = 7) -> str:
-    """Give an answer of about `size` characters with a bit of everything."""
-    chance = random.Random(seed)
-    text = ""
-    while len(text) < size:
-        sentence = " ".join(chance.choice(_WORDS) for _ in range(chance.randrange(5, 60)))
-        rows = range(chance.randrange(2, 9))
-        text += chance.choice(
-            [
-                f"{sentence}.\n\n",
-                f"## {sentence[:40]}\n\n",
-                "".join(f"- {sentence[:50]} {row}\n" for row in rows) + "\n",
-                "".join(f"{row + 1}. {sentence[:70]}\n" for row in rows) + "\n",
-                "```python\n" + "".join(f"def f{row}():\n    return {row}\n" for row in rows) + "```\n\n",
-                "| a | b |\n|---|---|\n" + "".join(f"| {row} | {sentence[:20]} |\n" for row in rows) + "\n",
-                f"> {sentence}\n\n",
-            ]
-        )
-    return text
 
 
 def _frames(text: str) -> Iterator[str]:

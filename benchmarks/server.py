@@ -4,7 +4,8 @@
     http://127.0.0.1:PORT/c/n=200,rate=0,te=chunked,size=4,text=words/api/chat
 
 `n` events of `size` characters, `rate` a second (0: as fast as they are taken), framed in chunks or ended by closing
-(`te=close`); with `text=times`, each event tells when it was sent (nanoseconds of the monotonic clock, and `;`).
+(`te=close`); with `text=times`, each event tells when it was sent (nanoseconds of the monotonic clock, and `;`), with
+`text=markdown` they are an answer with headings, lists, tables and code.
 Each whole POST is a line of the log: the time and the path.
 """
 
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+
+from benchmarks.markdown import answer
 
 _WORDS = "The quick brown fox jumps over the lazy dog; naïve café déjà vu 日本語 text. " * 40
 _BLOCK = 65_536  # bytes that are sent at once where no rate is asked for
@@ -52,9 +55,12 @@ class Course:
 
     def deltas(self) -> Iterator[str]:
         """Give the new text of each event."""
+        whole = answer(self.n * self.size) if self.text == "markdown" else ""
         for index in range(self.n):
             if self.text == "times":
                 yield f"{time.monotonic_ns()};"
+            elif whole:
+                yield whole[index * self.size : (index + 1) * self.size]
             else:
                 begin = index * self.size % (len(_WORDS) // 2)
                 yield (_WORDS[begin:] * (1 + self.size // len(_WORDS) * 2))[: self.size]

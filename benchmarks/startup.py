@@ -31,7 +31,7 @@ def _commands(commands: Commands) -> dict[str, Command]:
         "httpie": commands.httpie(),
         "openai, a script": commands.openai(),
         "llm": commands.llm(),
-        "sgpt": commands.sgpt(),
+        "sgpt": commands.sgpt("", "--no-md"),
     }
 
 
