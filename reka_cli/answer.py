@@ -16,7 +16,7 @@ from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta
 LONGEST = 32_000_000  # characters, reasoning too: some times what the longest context of a model holds
 
 _WHOLE = frozenset({"stop"})  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
-_WORD = re.compile(r"[a-z_-]{1,30}", re.IGNORECASE)
+_WORD = r"[A-Za-z_-]{1,30}"
 _CUT = {
     "length": "the answer was cut off: it reached the longest the service gives",
     "context": "the answer was cut off: the conversation is longer than the model can take",
@@ -150,7 +150,7 @@ class Answer:
             message = "the answer is empty: the reasoning used up the tokens it may take"
             return IncompleteAnswer(message, hint="--max-tokens with a higher number")
         # a word, and nothing that a service might smuggle into a message of ours
-        reason = repr(self.finish_reason) if _WORD.fullmatch(self.finish_reason) else "something else"
+        reason = repr(self.finish_reason) if re.fullmatch(_WORD, self.finish_reason) else "something else"
         return IncompleteAnswer(
             _CUT.get(self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'")
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reka_cli.atomic import locked, replace
 from reka_cli.errors import BadInput, ServiceError
 
 _LIFE_S = 86_400.0
@@ -90,17 +91,8 @@ class Shelf:
         """Keep a list; that it cannot be kept is nobody's error."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            import tempfile
-
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".models-", delete=False) as file:
-                written = Path(file.name)
-                try:
-                    json.dump({"got_at_s": time.time(), "models": payload}, file)
-                    file.flush()
-                    written.replace(self._path)
-                except BaseException:
-                    written.unlink(missing_ok=True)
-                    raise
+            with locked(self._path.parent / "models.lock"):
+                replace(self._path, json.dumps({"got_at_s": time.time(), "models": payload}))
 
 
 def _is_name(value: object) -> bool:

@@ -24,19 +24,21 @@ LONGEST_STRING = 4096
 _STRING_BEGIN = rf"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\n\x90\x98\x9c-\x9f]{{0,{LONGEST_STRING}}}"
 _CONTROL_BEGIN = r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}"
 _ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
-_UNWANTED = re.compile(
+_UNWANTED = (
     rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-_NOT_ESCAPED_BY_JSON = "[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # compiled where it is needed
-_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_HALVES = re.compile("[\ud800-\udfff]")
-_UNFINISHED = re.compile(rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z")
+_NOT_ESCAPED_BY_JSON = "[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_TURNS = "[\u202a-\u202e\u2066-\u2069]"
+_HALVES = "[\ud800-\udfff]"
+_UNFINISHED = rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z"
 
 
 def clean(text: str) -> str:
     """Remove controls (C0 but newline and tab, DEL, C1) and whole escape sequences, and show changes of direction."""
-    seen = _TURNS.sub(lambda turn: f"<U+{ord(turn[0]):04X}>", _UNWANTED.sub("", text))
-    return _HALVES.sub("\ufffd", seen)
+    if _is_plain(text):
+        return text
+    seen = re.sub(_TURNS, lambda turn: f"<U+{ord(turn[0]):04X}>", re.sub(_UNWANTED, "", text))
+    return re.sub(_HALVES, "\ufffd", seen)
 
 
 def json_line(value: Any) -> str:
@@ -63,11 +65,12 @@ class Cleaner:
     def feed(self, piece: str) -> str:
         """Give what of the text so far is new and safe."""
         text = self._held + piece if self._held else piece
-        if text.isascii() and text.isprintable():  # nearly always
+        if _is_plain(text):
             self._held = ""
             return text
-        unfinished = _UNFINISHED.search(text, self._where(text))
-        cut = unfinished.start() if unfinished else len(text)
+        where = max(0, len(text) - LONGEST_STRING - 4)  # not from the begin: the text may be long
+        unfinished = re.search(_UNFINISHED, text[where:])
+        cut = where + unfinished.start() if unfinished else len(text)
         self._held = text[cut:]
         return clean(text[:cut])
 
@@ -76,7 +79,7 @@ class Cleaner:
         held, self._held = self._held, ""
         return clean(held)
 
-    @staticmethod
-    def _where(text: str) -> int:
-        """Where the last sequence could begin: keeps the search for its end short, however long the text is."""
-        return max(0, len(text) - LONGEST_STRING - 4)
+
+def _is_plain(text: str) -> bool:
+    """Whether there is nothing to remove, as nearly always; the patterns are compiled where there is."""
+    return text.replace("\n", "").isprintable()  # of Unicode: no controls, formats or halves of a pair

@@ -16,7 +16,7 @@ from reka_cli.messages import ChatRequest, Done, Events, Message, Notice, Start,
 
 Schema = dict[str, Any]
 
-_FENCE = re.compile(r"```(?:[A-Za-z]+(?=\s|[\[{\"]))?(.*)```", re.DOTALL)
+_FENCE = r"(?s)```(?:[A-Za-z]+(?=\s|[\[{\"]))?(.*)```"
 _LARGEST = 10 << 20  # bytes of a schema
 
 
@@ -106,7 +106,7 @@ def _repair(request: ChatRequest, text: str, problem: str) -> ChatRequest:
 
 def _unwrapped(text: str) -> str:
     """Take a code fence away."""
-    fenced = _FENCE.fullmatch(text.strip())
+    fenced = re.fullmatch(_FENCE, text.strip())
     return fenced[1].strip() if fenced else text.strip()
 
 

@@ -18,7 +18,7 @@ LARGEST = 16 << 20  # bytes of one event; the longest answers are a thousand tim
 _LINE_COST = 64  # bytes of memory that a line takes beside its own
 
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = rb"\r\n|\n|\r"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _split(chunk: bytes) -> list[bytes]:
-    return _LINE_END.split(chunk) if b"\r" in chunk else chunk.split(b"\n")  # which takes a tenth of the time
+    return re.split(_LINE_END, chunk) if b"\r" in chunk else chunk.split(b"\n")  # which takes a tenth of the time
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from reka_cli.transport import Response
 _PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
 _PAGE = "the service answered with a web page where an answer was due"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
-_FIELD = re.compile(rb"\Z|:|(?:data|event|id|retry)\b")
+_FIELD = rb"\Z|:|(?:data|event|id|retry)\b"
 _HOW_IT_BEGINS = 64  # bytes
 Objects = Generator[dict[str, Any] | None, None, None]
 
@@ -45,7 +45,7 @@ def objects(response: Response) -> Objects:
                 return
             if event.event in ("message", "error") and event.data:
                 yield _object(response, event.data, event.event)
-    if not any_came and not _FIELD.match(begin.lstrip(_BLANK)):
+    if not any_came and not re.match(_FIELD, begin.lstrip(_BLANK)):
         raise ServiceError("the service sent something that is no stream of events")
 
 

@@ -168,7 +168,7 @@ class TestRefusedBeforeItIsSent:
 
     def test_an_old_list_refuses_nothing(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         client = reka(home, [{"id": "old", "input_modalities": ["text"]}])
-        (kept,) = (home / "cache").iterdir()
+        (kept,) = (home / "cache").glob("*.json")
         kept.write_text(kept.read_text().replace('"got_at_s": 1', '"got_at_s": 0'))
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nobody listens
 

@@ -100,7 +100,7 @@ def test_a_list_is_kept_for_each_service_and_account(tmp_path: Path) -> None:
 
 def test_a_list_of_yesterday_is_stale(tmp_path: Path) -> None:
     Shelf(tmp_path, "https://one/v1", None).put([ROW])
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.json")
     path.write_text(json.dumps({"got_at_s": time.time() - 86_401, "models": [ROW]}))
 
     kept = Shelf(tmp_path, "https://one/v1", None).get()
@@ -113,7 +113,7 @@ def test_a_list_of_yesterday_is_stale(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_none(tmp_path: Path, content: str) -> None:
     Shelf(tmp_path, "https://one/v1", None).put([ROW])
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.json")
     path.write_text(content)
 
     assert Shelf(tmp_path, "https://one/v1", None).get() is None

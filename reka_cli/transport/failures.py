@@ -35,9 +35,7 @@ from reka_cli.errors import (
 )
 
 # llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
-_TAKES_NO_IMAGE = re.compile(
-    r"image input is not supported|not a multimodal model|does not support image", re.IGNORECASE
-)
+_TAKES_NO_IMAGE = r"(?i)image input is not supported|not a multimodal model|does not support image"
 
 _LONGEST_WAIT_S = 1e9  # which nobody waits for; what is asked for may have any number of digits
 
@@ -191,7 +189,7 @@ def _name_of_http(cause: http.client.HTTPException) -> str | None:
 def class_of(status: int, said: str) -> type[RekaError]:
     """Give the class for a status of 400 or more; `said` is the service's own words."""
     match status:
-        case _ if status >= 500 and _TAKES_NO_IMAGE.search(said):
+        case _ if status >= 500 and re.search(_TAKES_NO_IMAGE, said):
             return BadInput
         case 401:
             return NotLoggedIn
