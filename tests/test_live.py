@@ -177,6 +177,20 @@ def test_what_came_before_a_silence_is_on_the_screen(clean_env: dict[str, str]) 
         terminal.read_until(HALF)
 
 
+def test_what_a_shell_wrote_while_it_was_stopped_stays(clean_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
+        terminal.read_until(HALF)
+        terminal.process.send_signal(signal.SIGSTOP)
+        os.waitpid(terminal.process.pid, os.WUNTRACED)
+        before, terminal.came = terminal.came, b""
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.read_until(HALF)
+        terminal.process.send_signal(signal.SIGINT)
+        code, after = terminal.read()
+
+    assert (code, left(before.decode() + "\r\n$ fg" + after)) == (130, [HALF, "$ fg", HALF])
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int, code: int) -> None:
     with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:

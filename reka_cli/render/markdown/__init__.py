@@ -109,6 +109,7 @@ class _Painter:
         self._changed = threading.Condition()
         self._is_over = False
         self._failure: BaseException | None = None
+        self._was_stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._switch_s = sys.getswitchinterval()
 
@@ -116,6 +117,8 @@ class _Painter:
         """Import what draws, while the service is waited for."""
         if not self._thread.is_alive():
             sys.setswitchinterval(_SWITCH_S)
+            if hasattr(signal, "SIGCONT"):
+                signal.signal(signal.SIGCONT, self._go_on)
             self._thread.start()
 
     def feed(self, text: str) -> None:
@@ -172,7 +175,18 @@ class _Painter:
             if self._came:
                 self._page = page
                 page.feed(self._taken())
+                if self._was_stopped:
+                    self._was_stopped = False
+                    page.leave()
                 self._terminal.write(page.frame(_look(self._terminal)))
+
+    def _go_on(self, *_: object) -> None:
+        """After Ctrl-Z and fg: the shell has written on our screen meanwhile."""
+        with self._changed:
+            if self._page:
+                self._was_stopped = True
+                self._came.append("")  # to be painted again
+                self._changed.notify()
 
     def _taken(self) -> str:
         text, self._came = "".join(self._came), []
