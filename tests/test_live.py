@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from conftest import ROOT, Result, Run
@@ -177,20 +178,6 @@ def test_what_came_before_a_silence_is_on_the_screen(clean_env: dict[str, str]) 
         terminal.read_until(HALF)
 
 
-def test_what_a_shell_wrote_while_it_was_stopped_stays(clean_env: dict[str, str]) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
-        terminal.read_until(HALF)
-        terminal.process.send_signal(signal.SIGSTOP)
-        os.waitpid(terminal.process.pid, os.WUNTRACED)
-        before, terminal.came = terminal.came, b""
-        terminal.process.send_signal(signal.SIGCONT)
-        terminal.read_until(HALF)
-        terminal.process.send_signal(signal.SIGINT)
-        code, after = terminal.read()
-
-    assert (code, left(before.decode() + "\r\n$ fg" + after)) == (130, [HALF, "$ fg", HALF])
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int, code: int) -> None:
     with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
@@ -284,8 +271,42 @@ print("rich" in sys.modules, file=sys.stderr)
     assert ended.stderr == b"[]\nTrue\n"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+class Tmux:
+    """A real terminal, in which a shell runs."""
+
+    def __init__(self, env: dict[str, str], socket: Path, *command: str) -> None:
+        self._env = env
+        self._socket = socket
+        self._run("new-session", "-d", "-x", "80", "-y", "24", *command)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run("kill-server")
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._run("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def type(self, *keys: str) -> None:
+        self._run("send-keys", *keys)
+
+    def until(self, wanted: str) -> str:
+        """All that is on the screen and above it, as soon as the pattern is found in it."""
+        until, shown = time.monotonic() + 30, ""
+        while not re.search(wanted, shown) and time.monotonic() < until:
+            shown = self._run("capture-pane", "-p", "-J", "-S", "-")
+        return shown
+
+    def _run(self, *arguments: str) -> str:
+        command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=self._env, cwd=ROOT).stdout
+
+
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+
+
+@needs_tmux
 def test_in_tmux_nothing_is_lost_by_a_resize(
     clean_env: dict[str, str], tmp_path: Path, serve_stream: Callable[..., str]
 ) -> None:
@@ -293,21 +314,26 @@ def test_in_tmux_nothing_is_lost_by_a_resize(
     text = "\n\n".join(" ".join(words[at : at + 40]) for at in range(0, 400, 40))
     chunks = [{"choices": [{"delta": {"content": text}}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
     base = serve_stream("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode())
-    socket = str(tmp_path / "tmux")
-
-    def tmux(*arguments: str) -> str:
-        command = ["tmux", "-S", socket, "-f", "/dev/null", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=clean_env, cwd=ROOT).stdout
 
     ask = f"REKA_API_BASE={base}/v1 {sys.executable} -m reka_cli ask -n -m m hello; echo ended; exec sleep 60"
-    tmux("new-session", "-d", "-x", "80", "-y", "24", "sh", "-c", ask)
-    try:
-        tmux("resize-window", "-x", "50", "-y", "12")
-        shown = ""
-        until = time.monotonic() + 30
-        while "ended" not in shown and time.monotonic() < until:
-            shown = tmux("capture-pane", "-p", "-J", "-S", "-")
-    finally:
-        tmux("kill-server")
+    with Tmux(clean_env, tmp_path / "tmux", "sh", "-c", ask) as tmux:
+        tmux.resize(50, 12)
+        shown = tmux.until("ended")
 
     assert re.findall(r"w\d{3}", shown) == words
+
+
+@needs_tmux
+def test_what_a_shell_writes_while_it_is_stopped_stays(clean_env: dict[str, str], tmp_path: Path) -> None:
+    env = clean_env | SANDBOX | {"PS1": "$ "}
+    with Tmux(env, tmp_path / "tmux", "bash", "--norc", "--noprofile") as tmux:
+        tmux.type(f"{sys.executable} -m reka_cli ask -n -q -m sandbox-stall hello", "Enter")
+        tmux.until(f"\n{HALF}")
+        tmux.type("C-z")
+        tmux.until("Stopped")
+        tmux.type("echo between", "Enter", "fg", "Enter")
+        shown = tmux.until(f"fg\n.*\n{HALF}")
+
+    before, _, after = shown.partition("$ echo between\nbetween\n$ fg\n")
+    assert HALF not in before
+    assert after.splitlines()[1] == HALF

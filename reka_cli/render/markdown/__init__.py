@@ -109,7 +109,6 @@ class _Painter:
         self._changed = threading.Condition()
         self._is_over = False
         self._failure: BaseException | None = None
-        self._was_stopped = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._switch_s = sys.getswitchinterval()
 
@@ -117,8 +116,8 @@ class _Painter:
         """Import what draws, while the service is waited for."""
         if not self._thread.is_alive():
             sys.setswitchinterval(_SWITCH_S)
-            if hasattr(signal, "SIGCONT"):
-                signal.signal(signal.SIGCONT, self._go_on)
+            if hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+                signal.signal(signal.SIGTSTP, self._stop)
             self._thread.start()
 
     def feed(self, text: str) -> None:
@@ -175,18 +174,16 @@ class _Painter:
             if self._came:
                 self._page = page
                 page.feed(self._taken())
-                if self._was_stopped:
-                    self._was_stopped = False
-                    page.leave()
                 self._terminal.write(page.frame(_look(self._terminal)))
 
-    def _go_on(self, *_: object) -> None:
-        """After Ctrl-Z and fg: the shell has written on our screen meanwhile."""
+    def _stop(self, number: int, _: object) -> None:
+        """At Ctrl-Z, leave the screen to the shell; what is open is painted below what it wrote."""
         with self._changed:
-            if self._page:
-                self._was_stopped = True
-                self._came.append("")  # to be painted again
-                self._changed.notify()
+            self.aside()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)  # it is here that the process stops, until `fg`
+            signal.signal(number, self._stop)
+            self._changed.notify()
 
     def _taken(self) -> str:
         text, self._came = "".join(self._came), []

@@ -52,10 +52,6 @@ class Page:
         """Give what takes the open lines off the screen until the next frame, so that something else can be said."""
         return self.screen.lift()
 
-    def leave(self) -> None:
-        """Go on below what somebody else has written, with the open lines once more."""
-        self.screen.leave()
-
     def end(self) -> str:
         """Give the rest of the answer and the end of its last line."""
         return self.screen.paint(self.draft.end(), []) + self.screen.end()

@@ -60,10 +60,6 @@ class Screen:
         self._shown, self._gone, self._is_fresh = [], 0, True
         return out
 
-    def leave(self) -> None:
-        """Leave the open lines where they are: somebody else has written below. They are shown once more."""
-        self._shown, self._gone = [], 0
-
     def resize(self, columns: int, rows: int, *, reflows: bool) -> str:
         """Give what takes the open lines off a screen that has another size now.
 
