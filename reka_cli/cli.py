@@ -18,6 +18,7 @@ import typer
 
 from reka_cli import __version__
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
+from reka_cli.output import abandon
 from reka_cli.terminal import FOR_PROGRAMS, OutputClosed, Terminal, report, say
 
 COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
@@ -129,10 +130,15 @@ def _trace(arguments: Sequence[str]) -> None:
 def _stop(number: int, _: object) -> NoReturn:
     """Unwind, but not for long: nobody may be reading what is still to be written."""
     signal.signal(number, signal.SIG_DFL)  # the second one does not wait
-    patience = threading.Timer(_PATIENCE_S, os._exit, [128 + number])
+    patience = threading.Timer(_PATIENCE_S, _give_up, [128 + number])
     patience.daemon = True
     patience.start()
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _give_up(code: int) -> NoReturn:
+    abandon()
+    os._exit(code)
 
 
 def _end_quietly(code: int) -> int:

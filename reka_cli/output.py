@@ -11,6 +11,15 @@ from pathlib import Path
 
 from reka_cli.errors import BadInput, IncompleteAnswer
 
+_unfinished: set[Path] = set()
+
+
+def abandon() -> None:
+    """Remove what is not finished, where nobody else will: the process is about to end on the spot."""
+    for path in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
 
 def named(pattern: str, picture: str | None) -> Path:
     """Fill `{date}`, `{time}` (local) and `{name}` (of the first picture, without its ending) into a path."""
@@ -34,6 +43,7 @@ def put_in_place(path: Path) -> Iterator[int]:
         else:
             target = Path(os.path.realpath(path))  # a symbolic link stays one
             temporary = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}")
+            _unfinished.add(temporary)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         if temporary and mode is not None:
@@ -43,11 +53,12 @@ def put_in_place(path: Path) -> Iterator[int]:
             with _told(path, IncompleteAnswer):
                 os.fsync(descriptor)
                 temporary.replace(target)
-                temporary = None
+                _unfinished.discard(temporary)
     finally:
-        os.close(descriptor)
-        if temporary:
+        if temporary in _unfinished:
             temporary.unlink(missing_ok=True)
+            _unfinished.discard(temporary)
+        os.close(descriptor)
 
 
 def _mode(path: Path) -> int | None:

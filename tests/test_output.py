@@ -75,6 +75,29 @@ def test_a_signal_leaves_nothing_behind(clean_env: dict[str, str], tmp_path: Pat
     assert (process.returncode, list(folder.iterdir())) == (128 + number, [])
 
 
+STUCK = """\
+import time
+from reka_cli.cli import entry
+from reka_cli.render.text import _Text
+
+_Text.end = lambda _: time.sleep(60)
+entry()
+"""
+
+
+def test_what_takes_too_long_to_unwind_leaves_nothing_behind_either(clean_env: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = [sys.executable, "-c", STUCK, "ask", "hello", "-n", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
+    with subprocess.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        while not any(file.stat().st_size for file in folder.iterdir()):
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=30)
+
+    assert (process.returncode, list(folder.iterdir())) == (143, [])
+
+
 def test_permissions_and_links_stay(run: Run, tmp_path: Path) -> None:
     real, link = tmp_path / "real.txt", tmp_path / "link.txt"
     real.write_text("old")
