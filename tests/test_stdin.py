@@ -37,11 +37,15 @@ def test_any_of_the_three_may_be_closed(clean_env: dict[str, str], tmp_path: Pat
     assert result == Result(2 if nowhere else 10, "" if nowhere else HALF, stderr)
 
 
+@pytest.mark.parametrize("output", [[], ["-o", "-"]], ids=["", "-o -"])
 def test_an_answer_that_has_nowhere_to_go_is_not_asked_for(
-    clean_env: dict[str, str], service: Service, web_env: dict[str, str]
+    clean_env: dict[str, str], service: Service, web_env: dict[str, str], output: list[str]
 ) -> None:
     ended = subprocess.run(
-        ["bash", "-c", '"$@" >&-', "bash", *COMMAND, "-n", "hello"], env=clean_env | web_env, cwd=ROOT, check=False
+        ["bash", "-c", '"$@" >&-', "bash", *COMMAND, "-n", "hello", *output],
+        env=clean_env | web_env,
+        cwd=ROOT,
+        check=False,
     )
 
     assert (ended.returncode, service.received) == (2, [])

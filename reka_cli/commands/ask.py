@@ -79,7 +79,7 @@ def ask(
         live=live,
     )
     preparation = pictures.Preparation(max_side, keep_metadata)
-    if output is None:
+    if output in (None, "-"):
         terminal.check_output()
     deadline = Deadline.after(timeout)
     client = Client(
