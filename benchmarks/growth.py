@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import Row, Section
 from benchmarks.commands import IMPORTS, Commands
-from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, run, serving, start, wall
+from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, reap, run, serving, start, wall
 
 _LIMIT = 1.1
 _SQUARE = 2.1  # where the wire itself sends the text so far with each event
@@ -140,10 +140,7 @@ def _at_once(command: Command, count: int) -> Cost:
         assert process.stdout
         while os.read(process.stdout.fileno(), 1 << 20):
             pass
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        process.stdout.close()
+        used = reap(process)
         cpu_s += used.ru_utime + used.ru_stime
         peak_kib = max(peak_kib, used.ru_maxrss)
     return Cost((time.monotonic() - started) * 1e3, cpu_s * 1e3, peak_kib / 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -86,12 +87,8 @@ def run(command: Command, server: Server) -> Cost:
     assert process.stdout
     while os.read(process.stdout.fileno(), 1 << 20):
         pass
-    _, status, used = os.wait4(process.pid, 0)
+    used = reap(process)
     wall_ms = (time.monotonic_ns() - started) / 1e6
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, [os.fspath(word) for word in command.words])
     cpu_ms = (used.ru_utime + used.ru_stime) * 1e3
     # what this process has in memory is counted for its children too: keep it small
     return Cost(wall_ms, cpu_ms, used.ru_maxrss / 1024, _request_ms(server.log, before, started))
@@ -102,6 +99,17 @@ def start(command: Command) -> subprocess.Popen[bytes]:
     env = {**clean(), **command.env}
     null = subprocess.DEVNULL
     return subprocess.Popen(command.words, stdin=null, stdout=subprocess.PIPE, stderr=null, env=env, bufsize=0)
+
+
+def reap(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """Wait for a process whose output was read, and give what it used; raise CalledProcessError if it failed."""
+    if process.stdout:
+        process.stdout.close()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return used
 
 
 def _request_ms(log: Path, before: int, started: int) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import Row, Section
 from benchmarks.commands import Commands
 from benchmarks.environments import clean
-from benchmarks.processes import Command, row, serving
+from benchmarks.processes import Command, reap, row, serving
 
 _RATE = 100  # events a second, of four characters
 _SIZE = (24, 80)
@@ -86,11 +86,8 @@ def _show(command: Command) -> _Shown:
     written = 0
     while block := _read(ours):
         written += len(block)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
     os.close(ours)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, [os.fspath(word) for word in command.words])
+    used = reap(process)
     return _Shown(time.monotonic() - started, used.ru_utime + used.ru_stime, written)
 
 
