@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import assert_never
+from typing import Self, assert_never
 
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError
 from reka_cli.escapes import clean
@@ -68,6 +68,12 @@ class Answer:
         self._allow_partial = allow_partial
         self._failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
         self._events = self._watched(events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __iter__(self) -> Events:
         return self._events

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from reka_cli.deadline import in_time
+from reka_cli.interruption import in_time
 
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 

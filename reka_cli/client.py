@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reka_cli.answer import Answer, bounded
+from reka_cli.call import Limits
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import AS_USUAL, Preparation
 from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
@@ -49,7 +50,8 @@ class Client:
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
     `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
     redacted. `pictures` says how they are made ready; `progress` is told the name of a picture, how many of its bytes
-    were sent, and how many it has.
+    were sent, and how many it has. `stdin` reads the image that `-` stands for, until a deadline; without it `-` is
+    rejected.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Client:
         log: Callable[[str], None] | None = None,
         pictures: Preparation = AS_USUAL,
         progress: Progress | None = None,
+        stdin: Callable[[Deadline], bytes] | None = None,
     ) -> None:
         self._config = config or Config.read()
         self._provider = provider or self._config.provider
@@ -78,6 +81,16 @@ class Client:
         self._log = log
         self._pictures = pictures
         self._progress = progress
+        self._stdin = stdin
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what the client keeps open."""
 
     @property
     def chat(self) -> Chat:
@@ -92,7 +105,10 @@ class Client:
             return ()
         from reka_cli.images import load_all
 
-        return load_all(images, deadline, self._pictures, log=self._log)
+        until = deadline or Deadline.after(self._timeout_s)
+        read_stdin = self._stdin
+        stdin = None if read_stdin is None else lambda: read_stdin(until)
+        return load_all(images, until, self._pictures, stdin=stdin, log=self._log)
 
     def ask(
         self,

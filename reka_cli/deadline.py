@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from reka_cli.errors import DeadlineExceeded, UsageError
-
-T = TypeVar("T")
 
 LONGEST_S = 7 * 86_400.0  # sockets take no arbitrarily large timeout
 
@@ -49,76 +42,3 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         return DeadlineExceeded(f"no whole answer within {self.total_s:g} s", hint="--timeout SECONDS allows more time")
-
-
-class Pace(Protocol):
-    """How often a service wants to be asked, as far as it said so; see `reka_cli.pace`."""
-
-    def learn(self, base_url: str, wait_s: float) -> None: ...
-
-    def turn_s(self, base_url: str) -> float: ...
-
-    def limited_s(self, base_url: str) -> float: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long and how often: `idle_s` is silence once the answer has begun, `retries` come after the first attempt.
-
-    Without `waits_for_limits`, a service that limits how often it is asked is an error at once.
-    """
-
-    deadline: Deadline
-    idle_s: float = 60.0
-    connect_s: float = 10.0
-    retries: int = 2
-    pace: Pace | None = None
-    waits_for_limits: bool = True
-
-
-@contextlib.contextmanager
-def breaking_off(deadline: Deadline) -> Iterator[None]:
-    """Raise DeadlineExceeded in the middle of what lets no other thread run, such as a search for a pattern.
-
-    It takes an alarm, which only the main thread can have, and not on Windows.
-    """
-    import signal
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not hasattr(signal, "SIGALRM") or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def break_off(*_: object) -> None:
-        raise deadline.error()
-
-    signal.signal(signal.SIGALRM, break_off)
-    signal.setitimer(signal.ITIMER_REAL, deadline.remaining_s())
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def in_time(work: Callable[[], T], within_s: float) -> T:
-    """Do what cannot be interrupted (a name lookup, opening a pipe) in a thread; raise TimeoutError if it takes longer.
-
-    The thread is then left behind; it does not keep the interpreter from ending.
-    """
-    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            done.put((work(), None))
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is due
-            done.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = done.get(timeout=within_s)
-    except queue.Empty:
-        raise TimeoutError from None
-    if error:
-        raise error
-    return result  # type: ignore[return-value]

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reka_cli.deadline import Deadline, breaking_off, in_time
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
+from reka_cli.interruption import breaking_off, in_time
 from reka_cli.messages import ChatRequest, Done, Events, Message, Notice, Start, TextDelta, Usage
 
 Schema = dict[str, Any]

@@ -186,7 +186,8 @@ class TestRefusedBeforeItIsSent:
 
 class TestTheModelThatIsAsked:
     def test_at_reka_it_is_the_one_that_sees(self, home: Path) -> None:
-        from reka_cli.deadline import Deadline, Limits
+        from reka_cli.call import Limits
+        from reka_cli.deadline import Deadline
         from reka_cli.providers.api import Api
 
         provider = Api(Config(home, api_key="key"), Limits(Deadline.after(5)))

@@ -18,8 +18,9 @@ from conftest import Service
 from misbehaviours import WHOLE
 
 from reka_cli import Client, DeadlineExceeded, NetworkError, UsageError
+from reka_cli.call import Limits
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.deadline import Deadline
 from reka_cli.store import Store
 from reka_cli.transport import Transport
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from reka_cli import credentials
+from reka_cli.call import Limits
 from reka_cli.client import finished
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
 from reka_cli.session import Session, is_bearer, netscape

@@ -11,10 +11,11 @@ from typing import Annotated
 from typer import Option
 
 from reka_cli import providers
+from reka_cli.call import Limits
 from reka_cli.client import finished
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, api_access, web_access
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.deadline import Deadline
 from reka_cli.errors import RekaError
 from reka_cli.session import token_expiry_s
 from reka_cli.store import Store

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from reka_cli.cookies.formats import cookies_in
 from reka_cli.cookies.formats.document import Document, expiry_s
-from reka_cli.deadline import in_time
 from reka_cli.errors import BadInput, NotLoggedIn
+from reka_cli.interruption import in_time
 from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions, token_expiry_s
 
 _LARGEST = 50 << 20  # bytes

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reka_cli.deadline import Deadline, in_time
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.escapes import one_line
+from reka_cli.interruption import in_time
 
 _WAIT_S = 10.0  # the program that something was copied in has to answer
 _PICTURE = re.compile(r"image/[a-z0-9.+-]+")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from reka_cli.deadline import Deadline, in_time
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.escapes import one_line
 from reka_cli.images.content import LARGEST, Found, InMemory, OnDisk
+from reka_cli.interruption import in_time
 
 T = TypeVar("T")
 

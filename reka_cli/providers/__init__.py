@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import ClassVar, Protocol, cast
 
+from reka_cli.call import Limits
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
-from reka_cli.deadline import Limits
 from reka_cli.errors import NotLoggedIn, UsageError
 from reka_cli.messages import ChatRequest, Events, Notice
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from reka_cli.call import Limits
 from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, api_access
-from reka_cli.deadline import Limits
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RekaError, ServiceError, UsageError
 from reka_cli.messages import (
     ChatRequest,

@@ -28,9 +28,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, ClassVar, NoReturn, cast
 
+from reka_cli.call import Limits
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NetworkError, UsageError
 from reka_cli.messages import ChatRequest, Events, Message, Notice
 

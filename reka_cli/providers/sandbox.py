@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import ClassVar
 
+from reka_cli.call import Limits
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
-from reka_cli.deadline import Limits
 from reka_cli.messages import ChatRequest, Events, Notice
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka

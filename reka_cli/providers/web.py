@@ -12,10 +12,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any, ClassVar
 
+from reka_cli.call import Limits
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, web_access
-from reka_cli.deadline import Limits
 from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
 from reka_cli.providers import WEB_MODELS

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import requests
 
 from reka_cli import __version__
-from reka_cli.deadline import Limits
+from reka_cli.call import Limits
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimited, RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice

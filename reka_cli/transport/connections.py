@@ -15,7 +15,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
-from reka_cli.deadline import Limits, in_time
+from reka_cli.call import Limits
+from reka_cli.interruption import in_time
 
 
 @dataclass(frozen=True)

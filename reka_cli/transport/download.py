@@ -13,7 +13,8 @@ import requests
 from requests.auth import HTTPDigestAuth
 from requests.utils import parse_dict_header
 
-from reka_cli.deadline import Deadline, Limits
+from reka_cli.call import Limits
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, RateLimited, RekaError, ServiceError, UsageError
 from reka_cli.escapes import one_line
 from reka_cli.transport import Response, Transport

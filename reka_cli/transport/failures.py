@@ -21,7 +21,7 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from reka_cli.deadline import Limits
+from reka_cli.call import Limits
 from reka_cli.errors import (
     BadInput,
     DeadlineExceeded,
