@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Self, assert_never
 
+from reka_cli.call import Cancellation
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
@@ -40,34 +41,35 @@ def bounded(events: Events) -> Events:
 
 
 class Answer:
-    """The events of one answer, once: iterate it, or `read()` it; `close()` ends it early.
+    """The events of one answer, once: iterate it, or `read()` it.
 
-    Iterating raises RekaError: what the service or the network did, or IncompleteAnswer after the last event of an
-    answer that is not whole or is empty. `text` is what came so far, and the service's final text at the end;
-    `usage`, `finish_reason` and `model_served` are None until then, and stay so if the service does not tell.
-    `attempts` is 1 and one more for each request that was sent again. Seconds (`first_token_s`, None before the first
-    word, and `total_s`, so far or until the end) count from when the question was complete.
+    A context manager: `close()` ends it early, `cancel()` does so from any thread. Dropping the
+    last reference to it closes it too.
+
+    Iterating raises RekaError: what the service or the network did, or IncompleteAnswer after the
+    last event of an answer that is not complete, is empty, or was canceled. `text` is what came so
+    far, and the service's final text at the end; `usage`, `finish_reason` and `model_served` are
+    None until then, and stay so if the service does not say. `attempts` is 1 and one more for each
+    request that was sent again. Seconds (`first_token_s`, None before the first word, and
+    `total_s`, so far or until the end) count from when the question was complete.
     """
 
     def __init__(
-        self, events: Events, provider: str, model: str, *, images: Sequence[Image] = (), allow_partial: bool = False
+        self,
+        events: Events,
+        provider: str,
+        model: str,
+        *,
+        images: Sequence[Image] = (),
+        allow_partial: bool = False,
+        cancellation: Cancellation | None = None,
     ) -> None:
         self.provider = provider
-        self.model = model
         self.images = tuple(images)
-        self.usage: Usage | None = None
-        self.finish_reason: str | None = None
-        self.model_served: str | None = None
-        self.attempts = 1
-        self.first_token_s: float | None = None
-        self._asked_at = time.monotonic()
-        self._ended_at: float | None = None
-        self._text = io.StringIO()
-        self._reasoning = io.StringIO()
-        self._passed_on = 0  # characters
-        self._allow_partial = allow_partial
-        self._failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
-        self._events = self._watched(events)
+        self._cancellation = cancellation or Cancellation()
+        self._record = _Record(model)
+        # the generator knows the record and not the answer: no cycle keeps what is dropped
+        self._events = _recorded(events, self._record, allow_partial=allow_partial)
 
     def __enter__(self) -> Self:
         return self
@@ -79,80 +81,129 @@ class Answer:
         return self._events
 
     @property
+    def model(self) -> str:
+        return self._record.model
+
+    @property
     def text(self) -> str:
-        return self._text.getvalue()
+        return self._record.text.getvalue()
 
     @property
     def reasoning(self) -> str | None:
-        """What the model thought before it answered; None if it does not tell."""
-        return self._reasoning.getvalue() or None
+        """What the model thought before it answered; None if it does not say."""
+        return self._record.reasoning.getvalue() or None
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._record.usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._record.finish_reason
+
+    @property
+    def model_served(self) -> str | None:
+        return self._record.model_served
+
+    @property
+    def attempts(self) -> int:
+        return self._record.attempts
+
+    @property
+    def first_token_s(self) -> float | None:
+        return self._record.first_token_s
+
+    @property
+    def total_s(self) -> float:
+        return self._record.total_s
+
+    @property
+    def is_canceled(self) -> bool:
+        return self._cancellation.is_canceled
+
+    def read(self) -> str:
+        """Wait for the end and return the whole text; raise, each time, what kept it from being complete."""
+        for _ in self:
+            pass
+        if self._record.failure:
+            raise self._record.failure
+        return self.text
+
+    def close(self) -> None:
+        """End the answer; while another thread reads it, that thread is interrupted as by `cancel()`."""
+        try:
+            self._events.close()
+        except ValueError:  # the generator is running
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Interrupt whoever reads the answer, whatever it waits for; its connection is closed.
+
+        From any thread and from a signal handler: it takes no lock. The reader gets
+        IncompleteAnswer. An answer that is complete already stays so.
+        """
+        self._cancellation.cancel()
+
+
+class _Record:
+    """What is known of an answer so far."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.text = io.StringIO()
+        self.reasoning = io.StringIO()
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.model_served: str | None = None
+        self.attempts = 1
+        self.first_token_s: float | None = None
+        self.passed_on_chars = 0
+        self.failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
+        self._asked_at = time.monotonic()
+        self._ended_at: float | None = None
 
     @property
     def total_s(self) -> float:
         return (self._ended_at or time.monotonic()) - self._asked_at
 
-    def read(self) -> str:
-        """Wait for the end and return the whole text; raise, each time, what kept it from being whole."""
-        for _ in self:
-            pass
-        if self._failure:
-            raise self._failure
-        return self.text
+    def end(self) -> None:
+        self._ended_at = time.monotonic()
 
-    def close(self) -> None:
-        self._events.close()
-
-    def _watched(self, events: Events) -> Events:
-        try:
-            for event in events:
-                self._note(event)
-                yield event
-            if lack := self._lack():
-                if not (self._allow_partial and clean(self.text).strip()):
-                    raise lack
-                yield Notice(f"{lack.message} (accepted as it is)")
-            self._failure = None
-        except RekaError as error:
-            began = isinstance(error, NetworkError) and self._passed_on
-            self._failure = IncompleteAnswer(f"the answer was cut off: {error.message}") if began else error
-            self._failure.partial_chars = self._passed_on
-            if began:
-                raise self._failure from error
-            raise
-        finally:
-            self._ended_at = time.monotonic()
-            events.close()
-
-    def _note(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         match event:
             case Start(model):
                 self.model = model
             case TextDelta(text):
                 if self.first_token_s is None:
                     self.first_token_s = self.total_s
-                self._text.write(text)
-                self._passed_on += len(text)
+                self.text.write(text)
+                self.passed_on_chars += len(text)
             case ReasoningDelta(text):
-                self._reasoning.write(text)
+                self.reasoning.write(text)
             case Usage():
                 self.usage = event
             case Done(finish_reason, text, model_served):
                 self.finish_reason, self.model_served = finish_reason, model_served
                 if text is not None:
-                    self._text = io.StringIO()
-                    self._text.write(text)
+                    self.text = io.StringIO()
+                    self.text.write(text)
             case Notice(is_retry=is_retry):
                 self.attempts += is_retry
             case _:
                 assert_never(event)
 
-    def _lack(self) -> IncompleteAnswer | None:
-        """What keeps the answer from being whole; a text of nothing but control characters is empty too."""
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything to read; a text of nothing but control characters is empty too."""
+        return bool(clean(self.text.getvalue()).strip())
+
+    def lack(self) -> IncompleteAnswer | None:
+        """Return what keeps the answer from being complete."""
         if self.finish_reason in _WHOLE:
-            return None if clean(self.text).strip() else IncompleteAnswer("the answer is empty")
+            return None if self.has_text else IncompleteAnswer("the answer is empty")
         if self.finish_reason is None:
             return IncompleteAnswer("the answer was cut off: the service did not say that this is its end")
-        if self.finish_reason == "length" and self.reasoning and not clean(self.text).strip():
+        if self.finish_reason == "length" and self.reasoning.getvalue() and not self.has_text:
             message = "the answer is empty: the reasoning used up the tokens it may take"
             return IncompleteAnswer(message, hint="--max-tokens with a higher number")
         # a word, and nothing that a service might smuggle into a message of ours
@@ -160,3 +211,28 @@ class Answer:
         return IncompleteAnswer(
             _CUT.get(self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'")
         )
+
+
+def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events:
+    """Pass events on, record them, and raise after the last one what keeps the answer from being complete."""
+    try:
+        for event in events:
+            record.add(event)
+            yield event
+        lack = record.lack()
+        if lack:
+            if not (allow_partial and record.has_text):
+                raise lack
+            yield Notice(f"{lack.message} (accepted as it is)")
+        record.failure = None
+    except RekaError as error:
+        began = isinstance(error, NetworkError) and record.passed_on_chars
+        failure = IncompleteAnswer(f"the answer was cut off: {error.message}") if began else error
+        failure.partial_chars = record.passed_on_chars
+        record.failure = failure
+        if began:
+            raise failure from error
+        raise
+    finally:
+        record.end()
+        events.close()

@@ -1,11 +1,21 @@
-"""How long one question may take, and how often it may be tried."""
+"""One question on its way: how long it may take, how often it may be tried, and how to cancel it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from reka_cli.deadline import Deadline
+from reka_cli.errors import IncompleteAnswer
+from reka_cli.interruption import Result, in_time
+
+T = TypeVar("T")
+
+_LOCK_CHECK_S = 0.05  # between two looks whether a question that waits for a lock was canceled
 
 
 class Pace(Protocol):
@@ -31,3 +41,81 @@ class Limits:
     retries: int = 2
     pace: Pace | None = None
     waits_for_limits: bool = True
+
+
+class Cancellation:
+    """Tells every part of one question that nobody wants its answer any more.
+
+    `cancel()` may be called from any thread, from a signal handler, and more than once: it takes
+    no lock. Whatever blocks registers with `on_cancel` what ends it.
+    """
+
+    def __init__(self) -> None:
+        self.is_canceled = False
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._abort: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        self.is_canceled = True
+        self._wakeups.put(None)
+        abort = self._abort
+        if abort:
+            abort()
+
+    def check(self) -> None:
+        """Raise IncompleteAnswer if the question was canceled."""
+        if self.is_canceled:
+            raise IncompleteAnswer("the question was canceled")
+
+    def on_cancel(self, abort: Callable[[], None] | None) -> None:
+        """Set what ends the part that blocks now, None for nothing; raise if it is already too late."""
+        self._abort = abort
+        if abort:
+            self.check()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raise IncompleteAnswer at once when the question is canceled."""
+        with contextlib.suppress(queue.Empty):
+            self._wakeups.get(timeout=seconds)
+            self._wakeups.put(None)  # for the next one who waits
+        self.check()
+
+
+class Call:
+    """The limits of one question and its cancellation, handed to everything that works on it.
+
+    One thread works on a call at a time; any thread may cancel it.
+    """
+
+    def __init__(self, limits: Limits, cancellation: Cancellation | None = None) -> None:
+        self.limits = limits
+        self.cancellation = cancellation or Cancellation()
+
+    def within(self, seconds: float, *, retries: int) -> Call:
+        """Return a part of the same question that must end sooner."""
+        limits = replace(self.limits, deadline=self.limits.deadline.sooner(seconds), retries=retries)
+        return Call(limits, self.cancellation)
+
+    def in_time(self, work: Callable[[], T], within_s: float) -> T:
+        """Do what cannot be interrupted in a thread; see `interruption.in_time`.
+
+        Raises TimeoutError, IncompleteAnswer when the question is canceled, and what `work` raises.
+        The thread is then left behind.
+        """
+        result: Result[T] = queue.SimpleQueue()
+        canceled = IncompleteAnswer("the question was canceled")
+        self.cancellation.on_cancel(lambda: result.put((None, canceled)))
+        try:
+            return in_time(work, within_s, result)
+        finally:
+            self.cancellation.on_cancel(None)
+
+    @contextlib.contextmanager
+    def holding(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock that other questions use too; the deadline and a cancellation end the wait."""
+        while not lock.acquire(timeout=min(_LOCK_CHECK_S, self.limits.deadline.remaining_s())):
+            self.cancellation.check()
+        try:
+            yield
+        finally:
+            lock.release()

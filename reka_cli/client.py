@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reka_cli.answer import Answer, bounded
-from reka_cli.call import Limits
+from reka_cli.call import Call, Limits
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, UsageError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from reka_cli.completions import Chat
     from reka_cli.images import Source
     from reka_cli.providers import Provider
+    from reka_cli.transport import ConnectionPool
 
 T = TypeVar("T")
 
@@ -44,7 +47,11 @@ class Listing:
 
 
 class Client:
-    """Ask a model; nothing is opened before an answer is iterated, and nothing is left open after it.
+    """Ask models, over connections that are kept between questions; safe from many threads.
+
+    Nothing is opened before an answer is iterated. A context manager: `close()` closes the
+    connections, and ends the process or server that `local` or `sandbox` started. The list of
+    models, a token and the URL of an uploaded image are kept as long as the client.
 
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
@@ -82,6 +89,12 @@ class Client:
         self._pictures = pictures
         self._progress = progress
         self._stdin = stdin
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool | None = None
+        self._providers: dict[str | type[Provider], Provider] = {}
+        self._chosen: dict[str | None, str] = {}  # the provider that `auto` means, by model
+        self._open_calls: weakref.WeakSet[Call] = weakref.WeakSet()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +103,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close what the client keeps open."""
+        """Cancel the answers that are still read, close every connection, end what was started.
+
+        The same happens without it when the client and its answers are collected.
+        """
+        with self._lock:
+            self._is_closed = True
+            providers, pool = list(self._providers.values()), self._pool
+            self._providers, self._pool = {}, None
+        for call in tuple(self._open_calls):
+            call.cancellation.cancel()
+        for provider in providers:
+            provider.close()
+        if pool:
+            pool.close()
 
     @property
     def chat(self) -> Chat:
@@ -155,31 +181,49 @@ class Client:
         if schema is not None:
             check(schema)
         model = model or self._model
-        deadline = deadline or Deadline.after(self._timeout_s)
-        provider = self._open(model, deadline)
+        call = self._call(deadline or Deadline.after(self._timeout_s))
+        provider = self._provider_for(model)
         told = tuple(_told_names(_watched(message, self._progress)) for message in messages)
         request = ChatRequest(told, model or provider.default_model, options, schema)
 
         def ask(request: ChatRequest) -> Events:
-            return bounded(provider.events(request))
+            return bounded(provider.events(request, call))
 
-        events = ask(request) if schema is None else held(ask, request, deadline)
+        events = ask(request) if schema is None else held(ask, request, call.limits.deadline)
         images = [image for message in messages for image in message.images]
         if notices := [image.notice for image in messages[-1].images if image.notice]:
             events = _with_notices(events, notices)
-        return Answer(events, provider.name, request.model, images=images, allow_partial=self._allow_partial)
+        self._open_calls.add(call)
+        return Answer(
+            events,
+            provider.name,
+            request.model,
+            images=images,
+            allow_partial=self._allow_partial,
+            cancellation=call.cancellation,
+        )
 
     def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
         """List what can be asked, up to a day old unless `refresh`; `notice` is told what a user should know of it.
 
         Raises what a question raises.
         """
-        provider = self._open(None, Deadline.after(self._timeout_s))
-        models = finished(provider.models(refresh=refresh), notice)
+        provider = self._provider_for(None)
+        call = self._call(Deadline.after(self._timeout_s))
+        models = finished(provider.models(call, refresh=refresh), notice)
         only = models[0].id if len(models) == 1 else None
         return Listing(provider.name, models, self._model or provider.default_model or only)
 
-    def _open(self, model: str | None, deadline: Deadline) -> Provider:
+    def check(self, *, notice: Callable[[str], None] | None = None) -> str:
+        """Ask the service whether it takes the credentials, and return the name of the provider.
+
+        Raises NotLoggedIn if it does not, and what a question raises.
+        """
+        provider = self._provider_for(self._model)
+        finished(provider.check(self._call(Deadline.after(self._timeout_s))), notice)
+        return provider.name
+
+    def _call(self, deadline: Deadline) -> Call:
         limits = Limits(
             deadline,
             _positive_s(self._idle_timeout_s),
@@ -187,15 +231,37 @@ class Client:
             pace=SharedPace(self._config.state_dir),
             waits_for_limits=self._waits_for_limits,
         )
-        return self._load(model)(self._config, limits, self._log)
+        return Call(limits)
 
-    def _load(self, model: str | None) -> type[Provider]:
-        if isinstance(self._provider, type):
+    def _provider_for(self, model: str | None) -> Provider:
+        """Return the provider that a question goes to; it is made once."""
+        key = self._provider_key(model)
+        with self._lock:
+            if self._is_closed:
+                raise UsageError("the client is closed", hint="make a new Client")
+            provider = self._providers.get(key)
+            if provider is None:
+                from reka_cli import providers
+
+                kind = providers.load(key) if isinstance(key, str) else key
+                provider = self._providers[key] = kind(self._config, self._connections(), self._log)
+            return provider
+
+    def _provider_key(self, model: str | None) -> str | type[Provider]:
+        if self._provider != "auto":
             return self._provider
-        from reka_cli import providers
+        if model not in self._chosen:
+            from reka_cli import providers
 
-        name = self._provider
-        return providers.load(providers.choose(self._config, model) if name == "auto" else name)
+            self._chosen[model] = providers.choose(self._config, model)
+        return self._chosen[model]
+
+    def _connections(self) -> ConnectionPool:
+        from reka_cli.transport import ConnectionPool
+
+        if self._pool is None:
+            self._pool = ConnectionPool()
+        return self._pool
 
 
 def finished(asking: Generator[Notice, None, T], notice: Callable[[str], None] | None = None) -> T:

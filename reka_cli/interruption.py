@@ -11,6 +11,7 @@ from typing import TypeVar
 from reka_cli.deadline import Deadline
 
 T = TypeVar("T")
+Result = queue.SimpleQueue[tuple[T | None, BaseException | None]]
 
 
 @contextlib.contextmanager
@@ -38,12 +39,13 @@ def breaking_off(deadline: Deadline) -> Iterator[None]:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def in_time(work: Callable[[], T], within_s: float) -> T:
-    """Do what cannot be interrupted (a name lookup, opening a pipe) in a thread; raise TimeoutError if it takes longer.
+def in_time(work: Callable[[], T], within_s: float, result: Result[T] | None = None) -> T:
+    """Do what cannot be interrupted (a name lookup, opening a pipe) in a thread.
 
-    The thread is then left behind; it does not keep the interpreter from ending.
+    Raises TimeoutError if it takes longer; the thread is then left behind and does not keep the
+    interpreter from ending. Whatever another thread puts into `result` first ends the wait.
     """
-    done: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    done: Result[T] = queue.SimpleQueue() if result is None else result
 
     def run() -> None:
         try:
@@ -53,9 +55,9 @@ def in_time(work: Callable[[], T], within_s: float) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        result, error = done.get(timeout=within_s)
+        value, error = done.get(timeout=within_s)
     except queue.Empty:
         raise TimeoutError from None
     if error:
         raise error
-    return result  # type: ignore[return-value]
+    return value  # type: ignore[return-value]

@@ -41,6 +41,7 @@ def objects(response: Response) -> Objects:
         for event in sse.events(_no_page(chunks, begin)):
             any_came = True
             if event.data.strip() == "[DONE]":
+                response.drain()
                 yield None
                 return
             if event.event in ("message", "error") and event.data:

@@ -186,11 +186,10 @@ class TestRefusedBeforeItIsSent:
 
 class TestTheModelThatIsAsked:
     def test_at_reka_it_is_the_one_that_sees(self, home: Path) -> None:
-        from reka_cli.call import Limits
-        from reka_cli.deadline import Deadline
         from reka_cli.providers.api import Api
+        from reka_cli.transport import ConnectionPool
 
-        provider = Api(Config(home, api_key="key"), Limits(Deadline.after(5)))
+        provider = Api(Config(home, api_key="key"), ConnectionPool())
 
         assert provider.default_model == "reka-edge-2603"
 

@@ -18,11 +18,11 @@ from conftest import Service
 from misbehaviours import WHOLE
 
 from reka_cli import Client, DeadlineExceeded, NetworkError, UsageError
-from reka_cli.call import Limits
+from reka_cli.call import Call, Limits
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.store import Store
-from reka_cli.transport import Transport
+from reka_cli.transport import ConnectionPool, Transport
 
 Speak = Callable[[socket.socket], None]
 Addresses = list[tuple[str, int]]
@@ -99,8 +99,9 @@ def failure(base: str, home: Path) -> str:
 
 
 def fetch(url: str, limits: Limits) -> int:
-    with closing(Transport(url, limits)) as transport:
-        asking = transport.send("GET", "/bff/auth/access_token", headers={"Cookie": "appSession=sandbox"})
+    with closing(ConnectionPool()) as pool:
+        headers = {"Cookie": "appSession=sandbox"}
+        asking = Transport(url, pool).send(Call(limits), "GET", "/bff/auth/access_token", headers=headers)
         try:
             next(asking)
         except StopIteration as end:

@@ -8,19 +8,20 @@ import inspect
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 import requests.exceptions
 import urllib3.exceptions
 
 from reka_cli import transport
-from reka_cli.call import Limits
+from reka_cli.call import Call, Limits
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
 from reka_cli.messages import Notice
-from reka_cli.transport import Body, Response, Transport, failures
+from reka_cli.transport import Body, ConnectionPool, Response, Transport, failures
 
 Speak = Callable[[socket.socket, threading.Event], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -66,9 +67,26 @@ def finish(generator: Iterator[Notice]) -> tuple[list[str], Response]:
             return notices, end.value
 
 
+class Opened:
+    """A transport, and the limits of what is sent over it."""
+
+    def __init__(self, transport: Transport, call: Call) -> None:
+        self.transport = transport
+        self._call = call
+
+    def send(self, method: str, path: str, **more: Any) -> Generator[Notice, None, Response]:
+        return self.transport.send(self._call, method, path, headers=more.pop("headers", {}), **more)
+
+
+@contextlib.contextmanager
+def connected(url: str, allowed: Limits, log: Callable[[str], None] | None = None) -> Iterator[Opened]:
+    with contextlib.closing(ConnectionPool()) as pool:
+        yield Opened(Transport(url, pool, log), Call(allowed))
+
+
 def fetch(url: str, allowed: Limits) -> bytes:
-    with contextlib.closing(Transport(url, allowed)) as opened:
-        _, response = finish(opened.send("GET", "/", headers={}))
+    with connected(url, allowed) as opened:
+        _, response = finish(opened.send("GET", "/"))
         return b"".join(response.chunks())
 
 
@@ -157,8 +175,8 @@ def test_an_upload_may_take_longer_than_connecting(serve: Callable[[Speak], str]
             received += len(connection.recv(1 << 20))
         connection.sendall(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi")
 
-    with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
-        _, response = finish(opened.send("POST", "/", headers={}, body=Body("image/png", (bytes(size),))))
+    with connected(serve(speak), limits(connect_s=0.1)) as opened:
+        _, response = finish(opened.send("POST", "/", body=Body("image/png", (bytes(size),))))
         assert response.body() == b"hi"
 
 
@@ -173,8 +191,8 @@ def test_bytes_are_given_as_they_come(serve: Callable[[Speak], str], framing: st
         assert seen.wait(10)
         connection.sendall(b"4\r\nlast\r\n0\r\n\r\n" if framing == "chunked" else b"last")
 
-    with contextlib.closing(Transport(serve(speak), limits())) as opened:
-        _, response = finish(opened.send("GET", "/", headers={}))
+    with connected(serve(speak), limits()) as opened:
+        _, response = finish(opened.send("GET", "/"))
         chunks = response.chunks()
         first = next(chunks)
         seen.set()
@@ -231,8 +249,8 @@ def test_a_secret_that_the_service_repeats_is_redacted(serve: Callable[[Speak], 
         connection.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
     lines: list[str] = []
-    with contextlib.closing(Transport(serve(speak), limits(), lines.append)) as opened:
-        opened.keep_secret("canary-token-123")
+    with connected(serve(speak), limits(), lines.append) as opened:
+        opened.transport.keep_secret("canary-token-123")
         with pytest.raises(RekaError, match=r"answered 401: the token \[redacted\] is not known$"):
             finish(opened.send("GET", "/canary-token-123", headers={"Authorization": "Bearer canary-token-123"}))
 
@@ -248,8 +266,8 @@ def test_retry_after_is_a_floor_for_the_wait(serve: Callable[[Speak], str]) -> N
         connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % next(answers))
 
     started = time.monotonic()
-    with contextlib.closing(Transport(serve(speak), limits())) as opened:
-        notices, response = finish(opened.send("GET", "/", headers={}))
+    with connected(serve(speak), limits()) as opened:
+        notices, response = finish(opened.send("GET", "/"))
         response.close()
 
     assert time.monotonic() - started >= 1
@@ -353,10 +371,10 @@ def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting
             received += len(connection.recv(1 << 20))
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nho")
 
-    with contextlib.closing(Transport(serve(speak), limits(connect_s=0.1))) as opened:
-        _, first = finish(opened.send("GET", "/", headers={}))
+    with connected(serve(speak), limits(connect_s=0.1)) as opened:
+        _, first = finish(opened.send("GET", "/"))
         assert first.body() == b"hi"
-        _, second = finish(opened.send("POST", "/", headers={}, body=Body("image/png", (bytes(size),))))
+        _, second = finish(opened.send("POST", "/", body=Body("image/png", (bytes(size),))))
         assert second.body() == b"ho"
 
 

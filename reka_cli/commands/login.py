@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from reka_cli import credentials
-from reka_cli.call import Limits
-from reka_cli.client import finished
+from reka_cli.call import Call, Limits
+from reka_cli.client import Client, finished
 from reka_cli.config import Config
-from reka_cli.credentials import ApiAccess, WebAccess
+from reka_cli.credentials import WebAccess
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
@@ -71,10 +73,9 @@ def _keep_key(config: Config, store: Store, terminal: Terminal, check_s: float |
     base_url = config.api_base or credentials.API_BASE
     key = _read("API key")
     if check_s is not None:
-        from reka_cli.providers.api import Api
-
-        provider = Api(config, Limits(Deadline.after(check_s)), access=ApiAccess(base_url, key))
-        finished(provider.check(), terminal.notice)
+        asked = replace(config, api_base=base_url, api_key=key)
+        with Client("api", config=asked, timeout_s=check_s) as client:
+            client.check(notice=terminal.notice)
     store.save_key(key, base_url, "a prompt" if sys.stdin.isatty() else "standard input")
     terminal.write(f"the key for {base_url} is kept\n")
 
@@ -138,10 +139,12 @@ def _patience_s() -> float:
 def _verified(session: Session, config: Config, timeout_s: float, terminal: Terminal) -> Session:
     """Ask the service for a token, and give the session as it is after that."""
     from reka_cli.providers.web import Reka
+    from reka_cli.transport import ConnectionPool
 
     access = WebAccess(config.web_base or f"https://{session.host}", session=session)
-    provider = Reka(config, Limits(Deadline.after(timeout_s)), access=access)
-    return finished(provider.renewed(), terminal.notice) or session
+    call = Call(Limits(Deadline.after(timeout_s)))
+    with closing(ConnectionPool()) as pool:
+        return finished(Reka(config, pool, access=access).renewed(call), terminal.notice) or session
 
 
 def _export(store: Store, path: Path, terminal: Terminal) -> None:

@@ -10,12 +10,9 @@ from typing import Annotated
 
 from typer import Option
 
-from reka_cli import providers
-from reka_cli.call import Limits
-from reka_cli.client import finished
+from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, api_access, web_access
-from reka_cli.deadline import Deadline
 from reka_cli.errors import RekaError
 from reka_cli.session import token_expiry_s
 from reka_cli.store import Store
@@ -60,9 +57,8 @@ def status(
 def _check(
     config: Config, wanted: str, states: list[State], terminal: Terminal, timeout_s: float, warn_days: float
 ) -> None:
-    name = providers.choose(config, config.model) if wanted == "auto" else wanted
-    asked = providers.load(name)(config, Limits(Deadline.after(timeout_s)), None)
-    finished(asked.check(), terminal.notice)
+    with Client(wanted, config=config, timeout_s=timeout_s) as client:
+        name = client.check(notice=terminal.notice)
     ends_s = next((one.expires_s for one in states if one.provider == name), None)
     if ends_s is not None and ends_s - time.time() < warn_days * _DAY_S:
         terminal.notice(f"the credentials of {name} end {in_words(ends_s)}: reka-cli login")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from importlib import import_module
-from typing import ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
-from reka_cli.call import Limits
+from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.errors import NotLoggedIn, UsageError
 from reka_cli.messages import ChatRequest, Events, Notice
+
+if TYPE_CHECKING:
+    from reka_cli.transport import ConnectionPool
+
+Log = Callable[[str], None]
 
 _CLASSES = {"web": "Reka", "api": "Api", "local": "Local", "sandbox": "Sandbox"}
 WEB_MODELS = ("reka-core", "reka-flash", "reka-edge")
@@ -18,29 +23,35 @@ NAMES = tuple(_CLASSES)
 
 
 class Provider(Protocol):
-    """One way to a model, for one question.
+    """One service that answers questions, for as long as a client lives; safe from many threads.
 
-    Creating one reads credentials and raises NotLoggedIn without them; it sends nothing.
+    Creating one reads credentials and raises NotLoggedIn without them; it sends nothing. What it
+    keeps between questions (tokens, model lists, a process) ends with `close()`, or when it is
+    collected; the connections belong to `pool`.
     """
 
     name: ClassVar[str]
     default_model: str  # "" where the provider finds out for itself
 
-    def __init__(self, config: Config, limits: Limits, log: Callable[[str], None] | None) -> None: ...
+    def __init__(self, config: Config, pool: ConnectionPool, log: Log | None) -> None: ...
 
-    def events(self, request: ChatRequest) -> Events:
-        """Ask, and give what comes: closing the iterator closes every connection.
+    def events(self, request: ChatRequest, call: Call) -> Events:
+        """Ask, and yield what comes; closing the iterator ends the request.
 
-        Raises BadInput, before anything is sent, for what the wire cannot carry.
+        Raises BadInput, before anything is sent, for what the protocol cannot carry.
         """
         ...
 
-    def check(self) -> Generator[Notice, None, None]:
-        """Make one cheap request that shows whether the credentials are still taken; raise NotLoggedIn if not."""
+    def check(self, call: Call) -> Generator[Notice, None, None]:
+        """Make one cheap request that shows whether the credentials still work; raise NotLoggedIn if not."""
         ...
 
-    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
-        """Return what can be asked; with `refresh` not from a list that was kept."""
+    def models(self, call: Call, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+        """Return the models; with `refresh` not from a list that was kept."""
+        ...
+
+    def close(self) -> None:
+        """End what the provider started; it may be called more than once."""
         ...
 
 

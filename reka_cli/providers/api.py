@@ -5,18 +5,26 @@ Sources: docs/protocols.md, B (Reka's documentation, what others measured in 202
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from reka_cli.call import Limits
+from reka_cli.call import Call
 from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, api_access
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RekaError, ServiceError, UsageError
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    IncompleteAnswer,
+    NetworkError,
+    NotLoggedIn,
+    RekaError,
+    ServiceError,
+    UsageError,
+)
 from reka_cli.messages import (
     ChatRequest,
     Done,
@@ -28,10 +36,11 @@ from reka_cli.messages import (
     TextDelta,
     Usage,
 )
+from reka_cli.providers import Log
 from reka_cli.reasoning import Splitter
 from reka_cli.session import is_reka_host
 from reka_cli.stream import objects, tokens
-from reka_cli.transport import Body, DataUrl, Response, Transport, json_body
+from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
 
 KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."
 
@@ -49,98 +58,97 @@ class Api:
     def __init__(
         self,
         config: Config,
-        limits: Limits,
-        log: Callable[[str], None] | None = None,
+        pool: ConnectionPool,
+        log: Log | None = None,
         access: ApiAccess | None = None,
     ) -> None:
         found = access or api_access(config)
         if found is None:
             raise NotLoggedIn("there is no API key", hint=KEY_HINT)
         self._access = found
-        self._limits = limits
-        self._log = log
+        self._transport = Transport(found.base_url, pool, log, login_hint=KEY_HINT)
+        self._transport.keep_secret(found.key or "")
         self._is_reka = is_reka_host(urlsplit(found.base_url).hostname or "")
         self.default_model = _DEFAULT_MODEL if self._is_reka else ""  # elsewhere, the one that the server has
         # what runs on this machine changes with its user: its list is not kept
         folder = None if found.is_loopback else config.cache_dir
         self._shelf = Shelf(folder, found.base_url, found.key) if folder else None
+        self._lock = threading.Lock()  # one question asks for the list, the others wait for it
+        self._catalogue: Catalogue | None = None
+        self._has_no_list = False
 
-    def events(self, request: ChatRequest) -> Events:
+    def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
-        with closing(self._connect()) as transport:
-            listed = yield from self._listed(transport, request)
-            model = self._chosen(request.model, listed)
-            _check(request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None)
-            yield Start(model.id)
-            body = json_body(self._body(request, model))
-            response = yield from self._send(transport, "POST", "/chat/completions", body)
-            yield from _answer(response, model)
+        listed = yield from self._listed(request, call)
+        model = self._chosen(request.model, listed)
+        _check(request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None)
+        yield Start(model.id)
+        body = json_body(self._body(request, model))
+        response = yield from self._send(call, "POST", "/chat/completions", body)
+        yield from _answer(response, model)
 
-    def check(self) -> Generator[Notice, None, None]:
+    def check(self, call: Call) -> Generator[Notice, None, None]:
         """See Provider.check."""
-        with closing(self._connect()) as transport:
-            yield from self._fetch(transport)
+        yield from self._fetch(call)
 
-    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+    def models(self, call: Call, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models."""
-        kept = self._shelf.get() if self._shelf else None
+        kept = self._kept()
         if kept and kept.is_fresh and not refresh:
             return kept.models
-        with closing(self._connect()) as transport:
-            try:
-                return (yield from self._fetch(transport)).models
-            except (NetworkError, DeadlineExceeded, ServiceError) as error:
-                if kept is None:
-                    raise
-                yield Notice(f"{error.message}; the list kept from before is shown")
-                return kept.models
+        try:
+            return (yield from self._fetch(call)).models
+        except (NetworkError, DeadlineExceeded, ServiceError) as error:
+            if kept is None:
+                raise
+            yield Notice(f"{error.message}; the list kept from before is shown")
+            return kept.models
 
-    def _connect(self, limits: Limits | None = None) -> Transport:
-        transport = Transport(self._access.base_url, limits or self._limits, self._log)
-        transport.keep_secret(self._access.key or "")
-        return transport
+    def close(self) -> None:
+        """See Provider.close: there is nothing but connections, which are the pool's."""
 
-    def _send(
-        self, transport: Transport, method: str, path: str, body: Body | None = None
-    ) -> Generator[Notice, None, Response]:
+    def _send(self, call: Call, method: str, path: str, body: Body | None = None) -> Generator[Notice, None, Response]:
         headers = {"Accept": "text/event-stream, application/json"}
         if self._access.key:
             headers["Authorization"] = f"Bearer {self._access.key}"
-        try:
-            return (yield from transport.send(method, path, headers=headers, body=body))
-        except NotLoggedIn as error:
-            error.hint = KEY_HINT
-            raise
+        return (yield from self._transport.send(call, method, path, headers=headers, body=body))
 
-    def _fetch(self, transport: Transport) -> Generator[Notice, None, Catalogue]:
-        response = yield from self._send(transport, "GET", "/models")
+    def _kept(self) -> Catalogue | None:
+        return self._catalogue or (self._shelf.get() if self._shelf else None)
+
+    def _fetch(self, call: Call) -> Generator[Notice, None, Catalogue]:
+        response = yield from self._send(call, "GET", "/models")
         payload = response.json()
-        models = parse(payload)
+        self._catalogue = Catalogue(parse(payload), time.time())
         if self._shelf:
             self._shelf.put(payload)
-        return Catalogue(models, time.time())
+        return self._catalogue
 
-    def _listed(self, transport: Transport, request: ChatRequest) -> Generator[Notice, None, Catalogue | None]:
-        """Give the list of models if there is one, or if this question is worth asking for it.
+    def _listed(self, request: ChatRequest, call: Call) -> Generator[Notice, None, Catalogue | None]:
+        """Return the list of models if there is one, or if this question is worth asking for it.
 
-        It is for a picture, which is large and may be refused, and for a server whose one model is to be taken.
+        It is for an image, which is large and may be refused, and for a server whose one model is to be taken.
         """
-        kept = self._shelf.get() if self._shelf else None
+        needs_model = not request.model
         has_media = any(message.images or message.videos for message in request.messages)
+        kept = self._kept()
         if kept and kept.is_fresh:
             return kept
-        if not request.model:
-            return (yield from self._fetch(transport))
-        if not has_media:
+        if not needs_model and (not has_media or self._has_no_list):
             return None  # nor an old list, which knows nothing of new models
-        limits = replace(self._limits, deadline=self._limits.deadline.sooner(_LIST_WAIT_S), retries=0)
-        try:
-            with closing(self._connect(limits)) as hasty:
-                return (yield from self._fetch(hasty))
-        except NotLoggedIn:
-            raise
-        except RekaError:
-            return None  # without a list, the service itself will say what it does not take
+        with call.holding(self._lock):
+            if self._catalogue and self._catalogue.is_fresh:  # another question asked meanwhile
+                return self._catalogue
+            if needs_model:
+                return (yield from self._fetch(call))
+            try:
+                return (yield from self._fetch(call.within(_LIST_WAIT_S, retries=0)))
+            except (NotLoggedIn, IncompleteAnswer):
+                raise
+            except RekaError:
+                # without a list, the service itself will say what it does not take
+                self._has_no_list = True
+                return None
 
     def _chosen(self, model: str, listed: Catalogue | None) -> Model:
         if not model and listed:

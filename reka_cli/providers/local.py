@@ -1,4 +1,4 @@
-"""A model of the user's, run by llama.cpp on this machine for one question; nothing leaves the machine.
+"""A model of the user's, run by llama.cpp on this machine; nothing leaves the machine.
 
 llama.cpp's own server (package `xllamacpp`) runs in a child process, because in ours (measured with 2026.10.11549)
 
@@ -20,20 +20,24 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, ClassVar, NoReturn, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from reka_cli.call import Limits
+from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NetworkError, UsageError
 from reka_cli.messages import ChatRequest, Events, Message, Notice
+
+if TYPE_CHECKING:
+    from reka_cli.providers.api import Api
+    from reka_cli.transport import ConnectionPool
 
 # Room for some pictures and a long answer. It costs memory, 1 GB with a model of 7 billion parameters; the model's own
 # limit, up to 128k, could cost sixteen times that. A model with a lower limit keeps its own.
@@ -59,39 +63,76 @@ Log = Callable[[str], None]
 
 
 class Local:
-    """A GGUF file, its path the name of the model."""
+    """A GGUF file, its path the name of the model; the process that runs it is kept for the next question."""
 
     name: ClassVar[str] = "local"
     default_model: ClassVar[str] = ""
 
-    def __init__(self, config: Config, limits: Limits, log: Log | None = None) -> None:
+    def __init__(self, config: Config, pool: ConnectionPool, log: Log | None = None) -> None:
         self._config = config
-        self._limits = limits
+        self._pool = pool
         self._log = log
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
 
-    def events(self, request: ChatRequest) -> Events:
+    def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
         _check(request)
-        # not at the top: the child imports this module too, and has no use for requests
-        from reka_cli.credentials import ApiAccess
-        from reka_cli.providers.api import Api
-
-        model = Path(request.model).stem
         messages = tuple(_readable(message) for message in request.messages)
-        key = secrets.token_urlsafe(24)  # a loopback port is open to everybody on the machine, and to web pages
-        settings = _settings(request, model, key, _INFO if self._log else _ERRORS_ONLY)
-        with _running(settings, self._limits.deadline, self._log) as base_url:
-            api = Api(self._config, self._limits, self._log, ApiAccess(base_url, key))
-            yield from api.events(replace(request, model=model, messages=messages))
+        settings = _settings(request)
+        with call.holding(self._lock):
+            child = self._running(settings, call)
+        try:
+            named = replace(request, model=child.model, messages=messages)
+            yield from child.api(self._config, self._pool, self._log).events(named, call)
+        except BadInput as error:
+            if _TOO_LONG in error.message:
+                tokens = settings["context_tokens"]
+                hint = f"--context N makes more room than {tokens} tokens, if the model has it"
+                raise BadInput(error.message, hint) from error
+            raise
+        except NetworkError as error:
+            if not child.has_ended():
+                raise
+            raise NetworkError(f"llama.cpp stopped in the middle: {child.why_it_ended()}") from error
 
-    def check(self) -> Generator[Notice, None, None]:
+    def check(self, call: Call) -> Generator[Notice, None, None]:  # noqa: ARG002
         """See Provider.check: there is nothing to log in to."""
         yield from ()
 
-    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
+    def models(
+        self,
+        call: Call,  # noqa: ARG002
+        *,
+        refresh: bool = False,  # noqa: ARG002
+    ) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models: the models are the user's files."""
         yield from ()
         raise UsageError("a local model is a file of yours", hint='reka-cli ask --provider local -m model.gguf "..."')
+
+    def close(self) -> None:
+        """See Provider.close."""
+        with self._lock:
+            self._stop()
+
+    def _running(self, settings: dict[str, Any], call: Call) -> _Child:
+        """Return the process that has the model loaded; raise BadInput if it cannot be loaded."""
+        if self._child and self._child.settings == settings and not self._child.has_ended(0):
+            return self._child
+        self._stop()
+        child = _Child(settings, _INFO if self._log else _ERRORS_ONLY, self._log)
+        try:
+            child.wait_until_loaded(call)
+        except BaseException:
+            child.stop()
+            raise
+        self._child = child
+        return child
+
+    def _stop(self) -> None:
+        if self._child:
+            self._child.stop()
+            self._child = None
 
 
 def _check(request: ChatRequest) -> None:
@@ -137,40 +178,24 @@ def _readable(message: Message) -> Message:
     return replace(message, images=tuple(converted(image, _PICTURES) for image in message.images))
 
 
-def _settings(request: ChatRequest, model: str, key: str, verbosity: int) -> dict[str, Any]:
+def _settings(request: ChatRequest) -> dict[str, Any]:
     return {
         "path": request.model,
         "mmproj": request.options.mmproj or "",
         "context_tokens": request.options.context_tokens or _CONTEXT_TOKENS,
-        "model": model,
-        "key": key,
-        "verbosity": verbosity,
     }
 
 
-@contextmanager
-def _running(settings: dict[str, Any], deadline: Deadline, log: Log | None) -> Iterator[str]:
-    """Run the server and give its base URL; raise BadInput if the model cannot be loaded."""
-    child = _Child(settings, log)
-    try:
-        yield child.base_url(deadline)
-    except BadInput as error:
-        if _TOO_LONG in error.message:
-            error.hint = f"--context N makes more room than {settings['context_tokens']} tokens, if the model has it"
-        raise
-    except NetworkError as error:
-        if not child.has_ended():
-            raise
-        raise NetworkError(f"llama.cpp stopped in the middle: {child.why_it_ended()}") from error
-    finally:
-        child.stop()
-
-
 class _Child:
-    """The process that runs llama.cpp, and what it says."""
+    """The process that runs llama.cpp, and what it says; it is ended when it is collected."""
 
-    def __init__(self, settings: dict[str, Any], log: Log | None) -> None:
+    def __init__(self, settings: dict[str, Any], verbosity: int, log: Log | None) -> None:
+        self.settings = settings
+        self.model = Path(settings["path"]).stem
         self._name = Path(settings["path"]).name
+        self._key = secrets.token_urlsafe(24)  # a loopback port is open to everybody on the machine, and to web pages
+        self._address = ""
+        self._api: Api | None = None
         # -P: a module in the folder of the user is not to be imported instead of ours
         command = [sys.executable, "-P", "-m", __name__]
         pipe = subprocess.PIPE
@@ -178,30 +203,46 @@ class _Child:
             command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=_CALM | os.environ
         )
         self._said: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr, log), daemon=True)
+        self._listener = threading.Thread(target=_listen, args=(self._process.stderr, self._said, log), daemon=True)
         self._listener.start()
+        self.stop = weakref.finalize(self, _stop, self._process, self._listener, os.getpid())
+        told = {**settings, "model": self.model, "key": self._key, "verbosity": verbosity}
         with suppress(OSError):  # if it has ended already, why is told by what it said
-            cast("IO[bytes]", self._process.stdin).write(json.dumps(settings).encode() + b"\n")
+            cast("IO[bytes]", self._process.stdin).write(json.dumps(told).encode() + b"\n")
 
-    def base_url(self, deadline: Deadline) -> str:
+    def wait_until_loaded(self, call: Call) -> None:
         """Wait until the model is loaded."""
+        deadline = call.limits.deadline
         watch = threading.Timer(deadline.remaining_s(), self._process.kill)  # Windows cannot wait for a pipe in time
         watch.daemon = True
         watch.start()
+        call.cancellation.on_cancel(self._process.kill)
         try:
-            address = cast("IO[bytes]", self._process.stdout).readline().decode().strip()
+            self._address = cast("IO[bytes]", self._process.stdout).readline().decode().strip()
         finally:
+            call.cancellation.on_cancel(None)
             watch.cancel()
-        if address:
-            return f"{address}/v1"
-        self._process.wait()
-        if deadline.passed:
-            raise deadline.error()
-        raise BadInput(f"llama.cpp cannot load {self._name}: {self.why_it_ended()}")
+        if not self._address:
+            self._process.wait()
+            call.cancellation.check()
+            if deadline.passed:
+                raise deadline.error()
+            raise BadInput(f"llama.cpp cannot load {self._name}: {self.why_it_ended()}")
 
-    def has_ended(self) -> bool:
+    def api(self, config: Config, pool: ConnectionPool, log: Log | None) -> Api:
+        """Return what asks it, over the protocol of OpenAI."""
+        # not at the top: the child imports this module too, and has no use for requests
+        from reka_cli.credentials import ApiAccess
+        from reka_cli.providers.api import Api
+
+        if self._api is None:
+            self._api = Api(config, pool, log, ApiAccess(f"{self._address}/v1", self._key))
+        return self._api
+
+    def has_ended(self, within_s: float = 0.2) -> bool:
+        """Return whether it has ended, or does so soon: its socket closes a moment before."""
         try:
-            self._process.wait(0.2)  # its socket closes a moment before it has ended
+            self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -219,21 +260,25 @@ class _Child:
         what = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"it ended with {what}" + "".join(f" ({line})" for line in (crashed or list(self._said))[-1:])
 
-    def stop(self) -> None:
-        with self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-            self._listener.join()
 
-    def _listen(self, stderr: IO[bytes], log: Log | None) -> None:
-        for raw in stderr:
-            if line := raw.decode("utf-8", "replace").strip():
-                self._said.append(line)
-                if log:
-                    log(line)
+def _stop(process: subprocess.Popen[bytes], listener: threading.Thread, owner: int) -> None:
+    if owner != os.getpid():
+        return  # the child of a forked process is its parent's
+    with process:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        listener.join()
+
+
+def _listen(stderr: IO[bytes], said: deque[str], log: Log | None) -> None:
+    for raw in stderr:
+        if line := raw.decode("utf-8", "replace").strip():
+            said.append(line)
+            if log:
+                log(line)
 
 
 def _serve() -> NoReturn:

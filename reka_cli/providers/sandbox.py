@@ -1,19 +1,24 @@
-"""The stand-in for Reka: started on loopback for one question, asked over the real wire."""
+"""The stand-in for Reka: a server on loopback, started by the first question and asked over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import os
+import threading
+import weakref
+from collections.abc import Generator
 from typing import ClassVar
 
-from reka_cli.call import Limits
+from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.messages import ChatRequest, Events, Notice
+from reka_cli.providers import Log
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
 from reka_cli.sandbox.server import Server
 from reka_cli.session import HOSTS, Cookie, Session
+from reka_cli.transport import ConnectionPool
 
 _SESSION = Session(HOSTS[0], (Cookie(HOSTS[0], "appSession", "sandbox-session"),))
 
@@ -24,23 +29,47 @@ class Sandbox:
     name: ClassVar[str] = "sandbox"
     default_model: str = "sandbox"
 
-    def __init__(self, config: Config, limits: Limits, log: Callable[[str], None] | None = None) -> None:
+    def __init__(self, config: Config, pool: ConnectionPool, log: Log | None = None) -> None:
         self._config = config
-        self._limits = limits
+        self._pool = pool
         self._log = log
+        self._lock = threading.Lock()
+        self._web: Reka | None = None
+        self._api: Api | None = None
+        self._stop: weakref.finalize[[Server, int], Sandbox] | None = None
 
-    def events(self, request: ChatRequest) -> Events:
+    def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
-        with Server() as server:
-            access = WebAccess(server.url, session=_SESSION)
-            yield from Reka(self._config, self._limits, self._log, access).events(request)
+        web, _ = self._started()
+        yield from web.events(request, call)
 
-    def check(self) -> Generator[Notice, None, None]:
+    def check(self, call: Call) -> Generator[Notice, None, None]:  # noqa: ARG002
         """See Provider.check: there is nothing to log in to."""
         yield from ()
 
-    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+    def models(self, call: Call, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models."""
-        with Server() as server:
-            access = ApiAccess(f"{server.url}/v1")
-            return (yield from Api(self._config, self._limits, self._log, access).models(refresh=refresh))
+        _, api = self._started()
+        return (yield from api.models(call, refresh=refresh))
+
+    def close(self) -> None:
+        """See Provider.close."""
+        with self._lock:
+            if self._stop:
+                self._stop()
+            self._web = self._api = self._stop = None
+
+    def _started(self) -> tuple[Reka, Api]:
+        """Return what asks the server, which is started unless it runs."""
+        with self._lock:
+            if self._web is None or self._api is None:
+                server = Server().__enter__()
+                self._stop = weakref.finalize(self, _stop, server, os.getpid())
+                self._web = Reka(self._config, self._pool, self._log, WebAccess(server.url, session=_SESSION))
+                self._api = Api(self._config, self._pool, self._log, ApiAccess(f"{server.url}/v1"))
+            return self._web, self._api
+
+
+def _stop(server: Server, process: int) -> None:
+    if process == os.getpid():  # the server of a forked child is its parent's
+        server.__exit__()

@@ -7,22 +7,31 @@ reca and jessfin, MIT, 2024; and others), collected in docs/protocols.md. Last r
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any, ClassVar
 
-from reka_cli.call import Limits
+from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, web_access
 from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
-from reka_cli.providers import WEB_MODELS
+from reka_cli.providers import WEB_MODELS, Log
 from reka_cli.schema import instruction
 from reka_cli.session import Session, is_bearer, token_expiry_s
 from reka_cli.stream import objects, tokens
-from reka_cli.transport import Body, Diverted, Response, Transport, form_body, json_body
+from reka_cli.transport import (
+    Body,
+    ConnectionPool,
+    Diverted,
+    Response,
+    Transport,
+    form_body,
+    json_body,
+)
 
 LOGIN_HINT = "log in at https://space.reka.ai in a browser, then: reka-cli login"
 RENEW_HINT = "export REKA_TOKEN with a new token, or unset it and: reka-cli login"
@@ -34,6 +43,8 @@ _HALF_CHARACTERS = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 _SEPARATOR_PARTS = tuple(_SEPARATOR[:length] for length in range(len(_SEPARATOR), 2, -1))
 
 _MOST_REWRITINGS = 100  # in one answer; each is printed
+_MOST_UPLOADS = 100  # whose URLs are kept
+_TOKEN_MARGIN_S = 60.0  # a token that ends sooner is renewed
 
 
 class Reka:
@@ -45,125 +56,174 @@ class Reka:
     def __init__(
         self,
         config: Config,
-        limits: Limits,
-        log: Callable[[str], None] | None = None,
+        pool: ConnectionPool,
+        log: Log | None = None,
         access: WebAccess | None = None,
     ) -> None:
         found = access or web_access(config)
         if found is None:
             raise NotLoggedIn("there is no web session", hint=LOGIN_HINT)
+        hint = RENEW_HINT if found.token else LOGIN_HINT
         self._access = found
-        self._limits = limits
-        self._log = log
+        self._transport = Transport(found.base_url, pool, log, login_hint=hint)
+        self._login = _Login(found, self._transport)
+        self._uploads = _Uploads()
 
-    def events(self, request: ChatRequest) -> Events:
+    def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
         turns, image = _conversation(request)
         yield Start(request.model)
-        with closing(Transport(self._access.base_url, self._limits, self._log)) as transport:
-            call = _Call(transport, self._access)
-            try:
-                if image:
-                    turns[0] |= {"image_url": (yield from call.upload(image)), "media_type": "image"}
-                response = yield from call.post("/api/chat", json_body(_body(request, turns)))
-            except NotLoggedIn as error:
-                error.hint = RENEW_HINT if self._access.token else LOGIN_HINT
-                raise
-            yield from _answer(response)
+        question = _Question(self._transport, self._login, call)
+        if image is None:
+            response = yield from question.post("/api/chat", json_body(_body(request, turns)))
+        else:
+            response = yield from self._ask_about(image, request, turns, question)
+        yield from _answer(response)
 
-    def check(self) -> Generator[Notice, None, None]:
+    def check(self, call: Call) -> Generator[Notice, None, None]:
         """See Provider.check."""
-        yield from self.renewed()
+        yield from self.renewed(call)
 
-    def renewed(self) -> Generator[Notice, None, Session | None]:
+    def renewed(self, call: Call) -> Generator[Notice, None, Session | None]:
         """Get a token for the session and return the session as it is then; a token of its own can only be read."""
-        access = self._access
-        if access.session is None:
-            expires_s = token_expiry_s(access.token or "")
-            if expires_s is not None and expires_s <= time.time():
+        if self._access.session is None:
+            if _ends_within(self._access.token or "", 0):
                 raise NotLoggedIn("the token of the web session has expired", hint=RENEW_HINT)
             yield Notice("whether the service takes a token shows only in a question: its date alone was looked at")
             return None
-        with closing(Transport(access.base_url, self._limits, self._log)) as transport:
-            call = _Call(transport, access)
-            try:
-                return (yield from call.renew(access.session))
-            except NotLoggedIn as error:
-                error.hint = LOGIN_HINT
-                raise
+        return (yield from self._login.renew_session(call))
 
-    def models(self, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:  # noqa: ARG002
+    def models(
+        self,
+        call: Call,  # noqa: ARG002
+        *,
+        refresh: bool = False,  # noqa: ARG002
+    ) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models: there is no list to ask for, only the names that clients of 2024 knew."""
         yield Notice("the web session has no list: these names were seen in clients of 2024, any other is sent too")
         return tuple(Model(name, ("text", "image")) for name in WEB_MODELS)
 
+    def close(self) -> None:
+        """See Provider.close: there is nothing but connections, which are the pool's."""
 
-class _Call:
-    """The requests of one question, with the token they share."""
+    def _ask_about(
+        self,
+        image: Image,
+        request: ChatRequest,
+        turns: list[dict[str, str]],
+        question: _Question,
+    ) -> Generator[Notice, None, Response]:
+        """Ask about an image, which is uploaded in the first turn of a conversation and referred to later.
 
-    def __init__(self, transport: Transport, access: WebAccess) -> None:
-        self._transport = transport
+        Nothing is known of how long an upload lasts: where the service rejects a question that
+        refers to an earlier one, the image is uploaded again.
+        """
+        is_first = len(turns) == 1
+        url = None if is_first else self._uploads.url(image)
+        while True:
+            is_known = url is not None
+            url = url or (yield from question.upload(image))
+            turns[0] |= {"image_url": url, "media_type": "image"}
+            try:
+                response = yield from question.post("/api/chat", json_body(_body(request, turns)))
+            except BadInput:
+                if not is_known:
+                    raise
+                url = None
+            else:
+                self._uploads.keep(image, url)
+                return response
+
+
+class _Uploads:
+    """The URLs of images that this client uploaded, the latest hundred; safe from many threads."""
+
+    def __init__(self) -> None:
+        self._urls: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def url(self, image: Image) -> str | None:
+        return self._urls.get((image.sha256, image.media_type))
+
+    def keep(self, image: Image, url: str) -> None:
+        key = image.sha256, image.media_type
+        with self._lock:
+            self._urls.pop(key, None)
+            self._urls[key] = url
+            if len(self._urls) > _MOST_UPLOADS:
+                del self._urls[next(iter(self._urls))]
+
+
+class _Login:
+    """The session and the token that all questions share; one of them renews it while the others wait."""
+
+    def __init__(self, access: WebAccess, transport: Transport) -> None:
         self._access = access
+        self._transport = transport
         self._session = access.session
-        self._token = self._kept_token()
-        self._renewed = False
+        self._token = access.token
+        self._lock = threading.Lock()
         cookies = access.session.cookies if access.session else ()
-        for secret in (self._token or "", *(cookie.value for cookie in cookies)):
+        for secret in (access.token or "", *(cookie.value for cookie in cookies)):
             transport.keep_secret(secret)
 
-    def upload(self, image: Image) -> Generator[Notice, None, str]:
-        """Upload a picture and return the URL to refer to it by; it is opaque and passed on as it came."""
-        name = image.media_type.replace("/", ".")  # the user's own name for it may say more than the picture
-        response = yield from self.post("/api/upload-image", form_body("image", name, image))
-        answer = response.json()
-        for key in ("media_url", "image_url"):  # seen under the first name in 2024-04, under the second in 2024-05
-            if isinstance(answer, dict) and isinstance(answer.get(key), str) and answer[key]:
-                return str(answer[key])
-        raise ServiceError("the service took the picture but gave no URL for it")
+    @property
+    def can_renew(self) -> bool:
+        return self._session is not None
 
-    def post(self, path: str, body: Body) -> Generator[Notice, None, Response]:
-        """POST with the token, after a 401 once more with a fresh one."""
-        if self._token is None and self._session:
-            self._token = yield from self._mint(self._session)
-        try:
-            return (yield from self._send(path, body))
-        except NotLoggedIn:
-            if self._session is None or self._renewed:
-                raise
-        self._renewed = True
-        self._token = yield from self._mint(self._session)
-        return (yield from self._send(path, body))
+    def token(self, call: Call, stale: str | None = None) -> Generator[Notice, None, str]:
+        """Return a token for a request, a new one if what there is has ended or is the `stale` one."""
+        if self._token and (not self._session or self._is_good(self._token, stale)):
+            return self._token
+        with call.holding(self._lock):
+            if self._token and self._is_good(self._token, stale):  # another question got it meanwhile
+                return self._token
+            kept = self._kept_token()
+            if kept and kept != stale:
+                self._use(kept)
+                return kept
+            return (yield from self._mint(call))
 
-    def renew(self, session: Session) -> Generator[Notice, None, Session]:
-        """Get a fresh token, whatever is kept, and return the session as it is after that."""
-        yield from self._mint(session)
-        return self._session or session
+    def renew_session(self, call: Call) -> Generator[Notice, None, Session | None]:
+        """Get a new token, whatever is kept, and return the session as it is after that."""
+        with call.holding(self._lock):
+            yield from self._mint(call)
+        return self._session
 
-    def _send(self, path: str, body: Body) -> Generator[Notice, None, Response]:
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream, application/json"}
-        return (yield from self._transport.send("POST", path, headers=headers, body=body))
+    def _is_good(self, token: str, stale: str | None) -> bool:
+        return token != stale and not _ends_within(token, _TOKEN_MARGIN_S)
 
     def _kept_token(self) -> str | None:
         access = self._access
-        if access.session and access.store:
+        if self._session and access.store:
             with suppress(NotLoggedIn):  # a store that cannot be used is told when the next token is to be kept
-                return access.store.token(access.session, access.base_url)
-        return access.token
+                return access.store.token(self._session, access.base_url)
+        return None
 
-    def _mint(self, session: Session) -> Generator[Notice, None, str]:
+    def _use(self, token: str) -> None:
+        self._transport.keep_secret(token)
+        self._token = token
+
+    def _mint(self, call: Call) -> Generator[Notice, None, str]:
         """Get a token for the session, and the session anew if it was refreshed with it; keep both."""
+        session = self._session
+        assert session is not None
         headers = {"Cookie": session.header, "Accept": "application/json"}
+        path = "/bff/auth/access_token"
         try:
-            response = yield from self._transport.send("GET", "/bff/auth/access_token", headers=headers)
+            response = yield from self._transport.send(call, "GET", path, headers=headers)
             answer = response.json()
         except Diverted as error:  # to a page for logging in, whatever type it claims
-            raise NotLoggedIn("the web session is no longer valid: the service wants a login") from error
+            message = "the web session is no longer valid: the service wants a login"
+            raise NotLoggedIn(message, hint=LOGIN_HINT) from error
         token = answer.get("accessToken") if isinstance(answer, dict) else None
         if not (isinstance(token, str) and is_bearer(token)):
-            raise NotLoggedIn("the web session gave no access token")
-        now = self._session = session.refreshed(response.set_cookie, time.time()) or session
-        for secret in (token, *(cookie.value for cookie in now.cookies)):
-            self._transport.keep_secret(secret)
+            raise NotLoggedIn("the web session gave no access token", hint=LOGIN_HINT)
+        now = session.refreshed(response.header_values("Set-Cookie"), time.time()) or session
+        for cookie in now.cookies:
+            self._transport.keep_secret(cookie.value)
+        self._session = now
+        self._use(token)
         yield from self._keep(token, session, now)
         return token
 
@@ -174,11 +234,53 @@ class _Call:
         try:
             if access.session_is_stored and now != before:
                 access.store.save_session(now, replacing=before)
-            # a cookie file is not ours to change: the next question starts from what it holds again
+            # a cookie file is not ours to change: the next process starts from what it holds again
             bound_to = now if access.session_is_stored or access.session is None else access.session
             access.store.save_token(token, bound_to, access.base_url)
         except (BadInput, NotLoggedIn) as error:
             yield Notice(f"the access token could not be kept for the next question: {error.message}")
+
+
+class _Question:
+    """The requests of one question."""
+
+    def __init__(self, transport: Transport, login: _Login, call: Call) -> None:
+        self._transport = transport
+        self._login = login
+        self._call = call
+        self._has_renewed = False
+
+    def upload(self, image: Image) -> Generator[Notice, None, str]:
+        """Upload an image and return the URL to refer to it by; it is opaque and used as it came."""
+        name = image.media_type.replace("/", ".")  # the user's own name for it may say more than the image
+        response = yield from self.post("/api/upload-image", form_body("image", name, image))
+        answer = response.json()
+        for key in ("media_url", "image_url"):  # seen under the first name in 2024-04, under the second in 2024-05
+            if isinstance(answer, dict) and isinstance(answer.get(key), str) and answer[key]:
+                return str(answer[key])
+        raise ServiceError("the service took the picture but gave no URL for it")
+
+    def post(self, path: str, body: Body) -> Generator[Notice, None, Response]:
+        """POST with the token; after a 401 once more with a fresh one."""
+        token = yield from self._login.token(self._call)
+        try:
+            return (yield from self._send(path, body, token))
+        except NotLoggedIn:
+            if self._has_renewed or not self._login.can_renew:
+                raise
+        self._has_renewed = True
+        token = yield from self._login.token(self._call, stale=token)
+        return (yield from self._send(path, body, token))
+
+    def _send(self, path: str, body: Body, token: str) -> Generator[Notice, None, Response]:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream, application/json"}
+        return (yield from self._transport.send(self._call, "POST", path, headers=headers, body=body))
+
+
+def _ends_within(token: str, seconds: float) -> bool:
+    """Return whether a token says that it ends within so many seconds."""
+    expires_s = token_expiry_s(token)
+    return expires_s is not None and expires_s - seconds <= time.time()
 
 
 def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | None]:
@@ -233,6 +335,7 @@ def _answer(response: Response) -> Iterator[Event]:
             if answer.get("finish_reason"):
                 yield from _usage(answer.get("metadata"))
                 yield from progress.end(str(answer["finish_reason"]))
+                response.drain()
                 return
     yield from progress.end(None)
 

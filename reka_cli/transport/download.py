@@ -9,15 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urljoin, urlsplit
 
-import requests
 from requests.auth import HTTPDigestAuth
 from requests.utils import parse_dict_header
 
-from reka_cli.call import Limits
+from reka_cli.call import Call, Limits
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, RateLimited, RekaError, ServiceError, UsageError
 from reka_cli.escapes import one_line
-from reka_cli.transport import Response, Transport
+from reka_cli.transport import ConnectionPool, Response, Transport
 from reka_cli.transport.failures import ConnectTimeout, phrase, retry_after_s
 
 _MOST_REDIRECTS = 5
@@ -46,26 +45,38 @@ class _Address:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def download(url: str, deadline: Deadline, largest: int, log: Log | None = None) -> bytes:
-    """Give what is at `url`, at most `largest` bytes.
+def download(
+    url: str,
+    deadline: Deadline,
+    largest: int,
+    log: Log | None = None,
+    pool: ConnectionPool | None = None,
+) -> bytes:
+    """Return what is at `url`, at most `largest` bytes, over the connections of `pool` if there is one.
 
     A user name and a password in it are sent when its own origin asks for them (Basic or Digest), to no other. Raises
     BadInput if it is not to be had, RateLimited and ServiceError if it is not to be had now, DeadlineExceeded,
     NetworkError.
     """
     first = address = _address(url)
+    call = Call(Limits(deadline, deadline.total_s))
+    connections = pool or ConnectionPool()
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            with closing(_Site(address, deadline, log)) as site:
-                response = site.get(address, first)
-                if response.status not in _REDIRECTS:
-                    return _body(response, address, largest)
-                address = _redirected(address, response)
+            transport = Transport(f"{address.scheme}://{address.authority}", connections, log)
+            transport.keep_secret(address.target.partition("?")[2])  # a signature, a token
+            response = _get(transport, call, address, first)
+            if response.status not in _REDIRECTS:
+                return _body(response, address, largest)
+            address = _redirected(address, response)
     except ConnectTimeout:
         raise
     except DeadlineExceeded as error:
         error.message = f"{first.shown} did not come within {deadline.total_s:g} s"
         raise
+    finally:
+        if pool is None:
+            connections.close()
     raise BadInput(f"{first.shown} redirects more than {_MOST_REDIRECTS} times")
 
 
@@ -74,63 +85,52 @@ def shown(url: str) -> str:
     return _address(url).shown
 
 
-class _Site(Transport):
-    """Requests to the origin of one address, whose answers are judged by the caller."""
-
-    def __init__(self, address: _Address, deadline: Deadline, log: Log | None) -> None:
-        super().__init__(f"{address.scheme}://{address.authority}", Limits(deadline, deadline.total_s), log)
-        self.keep_secret(address.target.partition("?")[2])  # a signature, a token
-
-    def get(self, address: _Address, first: _Address) -> _Answer:
-        """Ask for `address`, once more with the credentials of `first` if it wants them and is of the same origin."""
-        response = self._get(address, {})
-        if response.status != 401:
-            return response
-        response.close()
-        has_credentials = bool(first.user or first.password) and address.origin == first.origin
-        header = response.authorization(first.user, first.password) if has_credentials else None
-        if header is None:
-            raise _unauthorized(address, has_credentials=has_credentials)
-        response = self._get(address, {"Authorization": header})
-        if response.status == 401:
-            response.close()
-            raise _unauthorized(address, has_credentials=True)
+def _get(transport: Transport, call: Call, address: _Address, first: _Address) -> Response:
+    """Ask for `address`, once more with the credentials of `first` if it wants them and is of the same origin."""
+    response = _ask(transport, call, address, {})
+    if response.status != 401:
         return response
-
-    def _get(self, address: _Address, headers: dict[str, str]) -> _Answer:
-        try:
-            return _Answer(self._attempt("GET", address.target, {**_HEADERS, **headers}, None), self)
-        except UsageError as error:  # what requests makes of a URL that is none
-            raise BadInput(f"{address.shown} is no URL that can be asked") from error
-
-
-class _Answer(Response):
-    """An answer of any status."""
-
-    def header(self, name: str) -> str:
-        return self._raw.headers.get(name, "")
-
-    def authorization(self, user: str, password: str) -> str | None:
-        """Give the header that the challenges of a 401 ask for, Digest if it can be; None if they ask for another."""
-        challenges = self._raw.raw.headers.getlist("WWW-Authenticate")
-        for challenge in challenges:
-            scheme, _, parameters = challenge.partition(" ")
-            if scheme.lower() == "digest" and (header := _digest(parameters, user, password, self._raw.request)):
-                return header
-        if any(re.search(r"(?:^|,)\s*basic\b", challenge, re.IGNORECASE) for challenge in challenges):
-            return "Basic " + base64.b64encode(f"{user}:{password}".encode("utf-8", "replace")).decode()
-        return None
+    response.close()
+    has_credentials = bool(first.user or first.password) and address.origin == first.origin
+    header = _authorization(response, address, first) if has_credentials else None
+    if header is None:
+        raise _unauthorized(address, has_credentials=has_credentials)
+    response = _ask(transport, call, address, {"Authorization": header})
+    if response.status == 401:
+        response.close()
+        raise _unauthorized(address, has_credentials=True)
+    return response
 
 
-def _digest(parameters: str, user: str, password: str, request: requests.PreparedRequest) -> str | None:
+def _ask(transport: Transport, call: Call, address: _Address, headers: dict[str, str]) -> Response:
+    try:
+        return transport.request(call, "GET", address.target, {**_HEADERS, **headers})
+    except UsageError as error:  # what requests makes of a URL that is none
+        raise BadInput(f"{address.shown} is no URL that can be asked") from error
+
+
+def _authorization(response: Response, address: _Address, first: _Address) -> str | None:
+    """Return the header that the challenges of a 401 ask for, Digest if possible; None if they ask for another."""
+    challenges = response.header_values("WWW-Authenticate")
+    for challenge in challenges:
+        scheme, _, parameters = challenge.partition(" ")
+        if scheme.lower() == "digest" and (header := _digest(parameters, address, first)):
+            return header
+    if any(re.search(r"(?:^|,)\s*basic\b", challenge, re.IGNORECASE) for challenge in challenges):
+        credentials = f"{first.user}:{first.password}".encode("utf-8", "replace")
+        return "Basic " + base64.b64encode(credentials).decode()
+    return None
+
+
+def _digest(parameters: str, address: _Address, first: _Address) -> str | None:
     challenge: dict[str, str] = parse_dict_header(parameters)  # type: ignore[no-untyped-call]
     if not challenge.get("realm") or not challenge.get("nonce"):
         return None
-    auth = HTTPDigestAuth(user, password)
+    auth = HTTPDigestAuth(first.user, first.password)
     auth.init_per_thread_state()
     # its own hook reads the body of the 401 to the end, however long that is
     auth._thread_local.chal = challenge  # type: ignore[attr-defined]  # noqa: SLF001
-    header: str | None = auth.build_digest_header(request.method, request.url)  # type: ignore[no-untyped-call]
+    header: str | None = auth.build_digest_header("GET", address.url)  # type: ignore[no-untyped-call]
     return header.encode("utf-8", "replace").decode("latin-1") if header else None
 
 
@@ -141,9 +141,9 @@ def _unauthorized(address: _Address, *, has_credentials: bool) -> RekaError:
     return BadInput(f"{address.shown} wants a user name and a password", hint=f"-i {one_line(url, 200)}")
 
 
-def _redirected(address: _Address, response: _Answer) -> _Address:
+def _redirected(address: _Address, response: Response) -> _Address:
     response.close()
-    location = response.header("Location").encode("latin-1", "replace").decode("utf-8", "replace")
+    location = response.headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
     try:
         return _address(urljoin(address.url, location), without_credentials=True)
     except (BadInput, ValueError) as error:
@@ -151,7 +151,7 @@ def _redirected(address: _Address, response: _Answer) -> _Address:
         raise BadInput(f"{address.shown} redirects to what is no http(s) URL: {one_line(to, 40)}") from error
 
 
-def _body(response: _Answer, address: _Address, largest: int) -> bytes:
+def _body(response: Response, address: _Address, largest: int) -> bytes:
     with closing(response):
         _check(response, address, largest)
         body = bytearray()
@@ -163,24 +163,24 @@ def _body(response: _Answer, address: _Address, largest: int) -> bytes:
         return bytes(body)
 
 
-def _check(response: _Answer, address: _Address, largest: int) -> None:
+def _check(response: Response, address: _Address, largest: int) -> None:
     """Raise an error for an answer that is not worth reading."""
     status = response.status
     if not 200 <= status < 300:
         raise _refused(status, response, address)
-    length = response.header("Content-Length")
+    length = response.headers.get("Content-Length", "")
     if length.isdecimal() and len(length) < 20 and int(length) > largest:
         raise _too_large(address, largest)
     if response.media_type == _LIVE:
         raise BadInput(f"{address.shown} is a live stream, not a file", hint="-i with the camera's snapshot URL")
-    if "," in response.header("Content-Encoding"):  # a few bytes, packed twice, can become all of memory
+    if "," in response.headers.get("Content-Encoding", ""):  # a few bytes, packed twice, can become all of memory
         raise ServiceError(f"{address.shown} came packed more than once")
 
 
-def _refused(status: int, response: _Answer, address: _Address) -> RekaError:
+def _refused(status: int, response: Response, address: _Address) -> RekaError:
     message = f"{address.shown} answered {status} {phrase(status)}".rstrip()
     if status == 429:
-        return RateLimited(message, retry_after_s=retry_after_s(response.header("Retry-After")))
+        return RateLimited(message, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
     return ServiceError(message) if status >= 500 else BadInput(message)
 
 
