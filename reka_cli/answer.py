@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from copy import copy
 from typing import Self, assert_never
 
 from reka_cli.call import Cancellation
@@ -126,7 +127,7 @@ class Answer:
         for _ in self:
             pass
         if self._record.failure:
-            raise self._record.failure
+            raise copy(self._record.failure)  # which has no traceback that grows with each call
         return self.text
 
     def close(self) -> None:
@@ -197,6 +198,18 @@ class _Record:
         """Whether there is anything to read; a text of nothing but control characters is empty too."""
         return bool(clean(self.text.getvalue()).strip())
 
+    def fail(self, error: RekaError) -> RekaError:
+        """Keep an error for later readers, without its traceback, which would lead back to this record."""
+        error.partial_chars = self.passed_on_chars
+        self.failure = copy(error)
+        return error
+
+    def check(self) -> None:
+        """Raise IncompleteAnswer if the answer is not complete."""
+        lack = self.lack()
+        if lack:
+            raise lack
+
     def lack(self) -> IncompleteAnswer | None:
         """Return what keeps the answer from being complete."""
         if self.finish_reason in _WHOLE:
@@ -219,20 +232,28 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
         for event in events:
             record.add(event)
             yield event
-        lack = record.lack()
-        if lack:
-            if not (allow_partial and record.has_text):
-                raise lack
-            yield Notice(f"{lack.message} (accepted as it is)")
+        if allow_partial and record.has_text:
+            lack = record.lack()
+            if lack:
+                yield Notice(f"{lack.message} (accepted as it is)")
+        else:
+            record.check()
         record.failure = None
     except RekaError as error:
-        began = isinstance(error, NetworkError) and record.passed_on_chars
-        failure = IncompleteAnswer(f"the answer was cut off: {error.message}") if began else error
-        failure.partial_chars = record.passed_on_chars
-        record.failure = failure
-        if began:
-            raise failure from error
+        _clear_frames(error)
+        if isinstance(error, NetworkError) and record.passed_on_chars:
+            raise record.fail(IncompleteAnswer(f"the answer was cut off: {error.message}")) from error
+        record.fail(error)
         raise
     finally:
         record.end()
         events.close()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold: through its traceback, connections and processes would outlive it."""
+    from traceback import clear_frames
+
+    while error:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

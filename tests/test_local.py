@@ -180,9 +180,9 @@ class TestAnswers:
         assert lenient == Result(0, strict.stdout, f"notice: {told} (accepted as it is)\n")
 
     def test_two_questions_in_one_process_are_streamed_and_leave_nothing(self, model: str) -> None:
-        client = Client("local", model=model, allow_partial=True)
-        answers = [client.ask(LONG, options=SHORT) for _ in range(2)]
-        events = [list(answer) for answer in answers]
+        with Client("local", model=model, allow_partial=True) as client:
+            answers = [client.ask(LONG, options=SHORT) for _ in range(2)]
+            events = [list(answer) for answer in answers]
 
         assert events[0] == events[1]
         deltas = [event for event in events[0] if isinstance(event, TextDelta)]
@@ -267,7 +267,15 @@ class TestEnds:
         with pytest.raises(IncompleteAnswer, match=r"cut off: llama\.cpp stopped in the middle: it was killed"):
             answer.read()
 
-    def test_closing_an_answer_ends_the_server(self, children: list[Child], model: str) -> None:
+    def test_questions_of_one_client_share_a_process(self, children: list[Child], model: str) -> None:
+        with Client("local", model=model, allow_partial=True) as client:
+            for _ in range(3):
+                client.ask("hello", options=SHORT).read()
+            assert [child.returncode for child in children] == [None]
+
+        assert [child.returncode is not None for child in children] == [True]
+
+    def test_closing_the_last_answer_of_a_client_ends_the_process(self, children: list[Child], model: str) -> None:
         answer = Client("local", model=model).ask(LONG)
         next(event for event in answer if isinstance(event, TextDelta))
         answer.close()

@@ -10,6 +10,7 @@ import functools
 import http.client
 import io
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from reka_cli.errors import DeadlineExceeded
 
 _MOST_ORIGINS = 32  # whose connections are kept; image URLs can name thousands
 _MOST_IDLE = 256  # connections kept for one origin
+_DISCARD = struct.pack("ii", 1, 0)  # what is not sent yet is not wanted any more
 
 _current = threading.local()
 
@@ -44,6 +46,7 @@ class Exchange:
         self.received_bytes = 0
         self._host = host
         self._silence_s: float | None = None  # until the body begins, the deadline alone counts
+        self._socket: socket.socket | None = None
 
     @property
     def may_be_stale(self) -> bool:
@@ -79,12 +82,22 @@ class Exchange:
             hint="--idle-timeout SECONDS allows longer silence",
         )
 
-    def begin(self, abort: Callable[[Exchange], None]) -> None:
-        """Let a cancellation abort the connection."""
-        self.call.cancellation.on_cancel(lambda: abort(self))
+    def use(self, opened: socket.socket | None) -> None:
+        """Let a cancellation abort what blocks on this socket, from any thread."""
+        self._socket = opened
+        self.call.cancellation.on_cancel(self._abort)
 
     def end(self) -> None:
+        self._socket = None
         self.call.cancellation.on_cancel(None)
+
+    def _abort(self) -> None:
+        opened = self._socket
+        if opened is not None:
+            with suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+                # not SSLSocket.shutdown, which takes the TLS state away from the thread that reads
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
 def use(exchange: Exchange | None) -> None:
@@ -127,9 +140,10 @@ class _Connection(HTTPConnection):
         except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
             raise ConnectTimeoutError(self, "connecting took too long") from error
         finally:
-            handle, self._handshake = self._handshake, None
-            if handle:
-                handle.close()
+            if self._handshake:
+                self._handshake.close()
+                self._handshake = None
+        self._exchange.use(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._work_for_current()
@@ -146,14 +160,6 @@ class _Connection(HTTPConnection):
         except TimeoutError as error:
             raise self._exchange.timeout() from error
 
-    def abort(self, exchange: Exchange) -> None:
-        """End whatever blocks on this connection if it still works for `exchange`; from any thread."""
-        opened = self._handshake or self.sock
-        if opened is not None and self._exchange is exchange:
-            with suppress(OSError):
-                # not SSLSocket.shutdown, which takes the TLS state away from the thread that reads
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)
-
     def _new_conn(self) -> socket.socket:
         exchange, connect = self._exchange, super()._new_conn
         within_s = exchange.connect_s()
@@ -168,12 +174,12 @@ class _Connection(HTTPConnection):
         found = exchange.call.in_time(opened, within_s)
         if isinstance(self, HTTPSConnection):
             self._handshake = found.dup()
-        exchange.begin(self.abort)
+        exchange.use(self._handshake or found)
         return found
 
     def _work_for_current(self) -> None:
         self._exchange = _current.exchange
-        self._exchange.begin(self.abort)
+        self._exchange.use(self.sock)
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
@@ -232,6 +238,7 @@ class _BoundedReader(io.RawIOBase):
         self._exchange = exchange
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed
+        exchange.use(sock)
 
     def readable(self) -> bool:
         return True
