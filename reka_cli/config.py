@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reka_cli.errors import UsageError
-from reka_cli.session import is_loopback, is_reka_host
+from reka_cli.hosts import is_loopback, is_reka_host
 
 _PREFERENCES = ("model", "provider")
 

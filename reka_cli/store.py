@@ -12,7 +12,9 @@ from typing import Any
 
 from reka_cli.atomic import NO_FOLLOW, locked, replace
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, is_bearer, token_expiry_s
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie, Session
+from reka_cli.tokens import is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0

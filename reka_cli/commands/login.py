@@ -17,10 +17,11 @@ from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
-from reka_cli.session import Session, is_bearer, netscape
+from reka_cli.session import Session, netscape
 from reka_cli.stdin import secret
 from reka_cli.store import Store, write_private
 from reka_cli.terminal import Terminal
+from reka_cli.tokens import is_bearer
 
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import Found

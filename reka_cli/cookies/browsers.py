@@ -29,7 +29,8 @@ from reka_cli.cookies.database import (
 )
 from reka_cli.cookies.profiles import Profile, profiles
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, names, sessions
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie, Session, names, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

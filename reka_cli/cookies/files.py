@@ -14,8 +14,10 @@ from pathlib import Path
 from reka_cli.cookies.formats import cookies_in
 from reka_cli.cookies.formats.document import Document, expiry_s
 from reka_cli.errors import BadInput, NotLoggedIn
+from reka_cli.hosts import HOSTS
 from reka_cli.interruption import in_time
-from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions, token_expiry_s
+from reka_cli.session import Cookie, Session, names, session_of, sessions
+from reka_cli.tokens import token_expiry_s
 
 _LARGEST = 50 << 20  # bytes
 _LONGEST_WAIT_S = 10.0  # for a file that is a pipe

@@ -17,6 +17,7 @@ from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, api_access
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RekaError, ServiceError, UsageError
+from reka_cli.hosts import is_reka_host
 from reka_cli.messages import (
     ChatRequest,
     Done,
@@ -29,7 +30,6 @@ from reka_cli.messages import (
     Usage,
 )
 from reka_cli.reasoning import Splitter
-from reka_cli.session import is_reka_host
 from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, DataUrl, Response, Transport, json_body
 

@@ -24,8 +24,8 @@ from reka_cli import __version__
 from reka_cli.call import Limits
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimited, RekaError, ServiceError
 from reka_cli.escapes import clean
+from reka_cli.hosts import is_loopback
 from reka_cli.messages import Notice
-from reka_cli.session import is_loopback
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Adapter, Hooks
 from reka_cli.transport.failures import (
