@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reka_cli.atomic import locked, replace
 from reka_cli.errors import BadInput, ServiceError
+from reka_cli.files import locked, read_state, replace_state
 
 _LIFE_S = 86_400.0
 _MOST_TOKENS = 1 << 53
@@ -82,7 +82,7 @@ class Shelf:
 
     def get(self) -> Catalogue | None:
         try:
-            kept = json.loads(self._path.read_bytes())
+            kept = json.loads(read_state(self._path))
             return Catalogue(parse(kept["models"]), float(kept["got_at_s"]))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, ServiceError):
             return None
@@ -92,7 +92,7 @@ class Shelf:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(self._path.parent / "models.lock"):
-                replace(self._path, json.dumps({"got_at_s": time.time(), "models": payload}))
+                replace_state(self._path, json.dumps({"got_at_s": time.time(), "models": payload}))
 
 
 def _is_name(value: object) -> bool:

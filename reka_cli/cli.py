@@ -18,7 +18,7 @@ import typer
 
 from reka_cli import __version__
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
-from reka_cli.output import abandon
+from reka_cli.files import abandon
 from reka_cli.terminal import FOR_PROGRAMS, OutputClosed, Terminal, report, say
 
 COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")

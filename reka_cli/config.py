@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
-from reka_cli.session import is_loopback, is_reka_host
+from reka_cli.files import read, reading, show_path
+from reka_cli.hosts import is_loopback, is_reka_host
 
 _PREFERENCES = ("model", "provider")
+_LARGEST = 1 << 20  # bytes of config.toml
+_LONGEST_WAIT_S = 5.0  # for one that is a pipe
 
 
 @dataclass(frozen=True)
@@ -70,18 +74,16 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path, Path]:
 
 
 def _preferences(path: Path) -> dict[str, str]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    deadline = Deadline.after(_LONGEST_WAIT_S)
+    content = read(path, _LARGEST, deadline, UsageError, missing_ok=True)
+    if len(content) > _LARGEST:
+        raise UsageError(f"{show_path(path)} is larger than {_LARGEST >> 20} MB")
+    if not content:
         return {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
     import tomllib
 
-    try:
+    with reading(path, UsageError):
         table = tomllib.loads(content.decode())
-    except ValueError as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
     for name, value in table.items():
         if name not in _PREFERENCES or not isinstance(value, str):
             known = ", ".join(_PREFERENCES)

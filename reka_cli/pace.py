@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reka_cli.atomic import locked, replace
+from reka_cli.files import locked, read_state, replace_state
 
 Limits = dict[str, dict[str, float]]  # base URL -> "until" (no request before) and "turn" (the next one's)
 
@@ -49,7 +49,7 @@ class SharedPace:
                 limits[base_url] = {**known, "turn": turn + _APART_S}
                 waits.append(turn - now)
 
-        if self._path.exists():
+        if self._path.is_file():
             self._change(change)
         return waits[-1]
 
@@ -65,14 +65,14 @@ class SharedPace:
                 limits = _read(self._path)
                 change(limits)
                 if limits:
-                    replace(self._path, json.dumps(limits))
+                    replace_state(self._path, json.dumps(limits))
                 else:  # once they are over, a question costs no write
                     self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Limits:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_state(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return {url: one for url, one in content.items() if _is_current(one)} if isinstance(content, dict) else {}

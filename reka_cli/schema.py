@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
-from reka_cli.interruption import breaking_off, in_time
+from reka_cli.files import read as read_file
+from reka_cli.interruption import breaking_off
 from reka_cli.messages import ChatRequest, Done, Events, Message, Notice, Start, TextDelta, Usage
 
 Schema = dict[str, Any]
@@ -26,10 +26,8 @@ def read(source: str, deadline: Deadline | None = None) -> Schema:
     inline = source.lstrip().startswith("{")
     shown = "the schema" if inline else source
     try:
-        text = source.encode() if inline else _content(Path(source), deadline)
+        text = source.encode() if inline else read_file(source, _LARGEST, deadline)
         schema = json.loads(text)
-    except OSError as error:
-        raise BadInput(f"cannot read the schema {source}: {(error.strerror or 'nothing came').lower()}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown} is not whole JSON") from error
     return check(schema, shown)
@@ -90,14 +88,6 @@ def held(ask: Callable[[ChatRequest], Events], request: ChatRequest, deadline: D
     yield TextDelta(text)
     yield from _sum(spent)
     yield Done(done.finish_reason, model_served=done.model_served)
-
-
-def _content(path: Path, deadline: Deadline | None) -> bytes:
-    def content() -> bytes:
-        with path.open("rb") as file:
-            return file.read(_LARGEST)
-
-    return content() if deadline is None or path.is_file() else in_time(content, deadline.remaining_s())
 
 
 def _repair(request: ChatRequest, text: str, problem: str) -> ChatRequest:

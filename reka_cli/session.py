@@ -1,23 +1,20 @@
-"""The web session as a value: whose hosts, which cookies, until when, and what of it may be shown.
+"""The web session as a value: its cookies, when it expires, and what of it may be shown.
 
-Sources, none of them Reka's own: gpt4free's provider (2024-04 to 2025-07) for the name `appSession` and the hosts;
-Auth0's session libraries for the chunks `appSession.0`, `.1`, … of a cookie over about 4 kB, and that a plain one wins.
+Sources, none of them Reka's own: gpt4free's provider (2024-04 to 2025-07) for the name `appSession`;
+Auth0's session libraries for the chunks `appSession.0`, `.1`, … of a cookie over about 4 kB, and that
+a plain one wins.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-HOSTS = ("space.reka.ai", "chat.reka.ai")  # newest first
-_DOMAIN = "reka.ai"
-_HOSTNAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+from reka_cli.hosts import DOMAIN, HOSTS
+
 # Auth0's libraries up to version 3, as seen at Reka, then their default from version 4 on, not seen there yet
 _NAMES = (re.compile(r"appSession(?:\.([0-9]{1,3}))?"), re.compile(r"__session(?:__([0-9]{1,3}))?"))
-_BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
 _VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # cookie-octet, RFC 6265 4.1.1
 
 
@@ -63,33 +60,6 @@ class Session:
         return session_of(kept.values(), self.host, now_s)
 
 
-def is_loopback(hostname: str) -> bool:
-    """Whether `hostname` is this machine, whatever a name server says."""
-    from ipaddress import ip_address
-
-    if hostname == "localhost":
-        return True
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def is_reka_host(hostname: str) -> bool:
-    """Whether `hostname`, in lower case, is Reka's and means the same to every parser of URLs.
-
-    To urllib.parse `evil.example\\.reka.ai` is one name; to urllib3 the name ends at the backslash.
-    """
-    if not _HOSTNAME.fullmatch(hostname):
-        return False
-    return hostname == _DOMAIN or hostname.endswith("." + _DOMAIN)
-
-
-def is_bearer(text: str) -> bool:
-    """Whether a header can carry this as a token or a key."""
-    return bool(_BEARER.fullmatch(text))
-
-
 def sessions(cookies: Iterable[Cookie], now_s: float) -> list[Session]:
     """Give the live sessions at Reka's hosts, the one that lasts longest first."""
     every = list(cookies)
@@ -108,7 +78,7 @@ def _session_named(name: re.Pattern[str], cookies: list[Cookie], host: str, now_
     for cookie in cookies:
         match = name.fullmatch(cookie.name)
         live = cookie.expires_s is None or cookie.expires_s > now_s
-        if match and live and cookie.host in (host, _DOMAIN) and _VALUE.fullmatch(cookie.value):
+        if match and live and cookie.host in (host, DOMAIN) and _VALUE.fullmatch(cookie.value):
             index = -1 if match[1] is None else int(match[1])
             if index not in parts or cookie.host == host:
                 parts[index] = cookie
@@ -137,20 +107,6 @@ def netscape(session: Session) -> str:
         for one in session.cookies
     )
     return "\n".join(["# Netscape HTTP Cookie File", *rows, ""])
-
-
-def token_expiry_s(token: str) -> float | None:
-    """Read `exp` (seconds since the epoch) of a JWT without checking its signature; None if it cannot be read."""
-    import base64
-    import binascii
-
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        expires_s = float(claims["exp"])
-        return expires_s if math.isfinite(expires_s) else None
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError, binascii.Error):
-        return None
 
 
 def _lasts(cookie: Cookie) -> float:

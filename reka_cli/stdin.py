@@ -12,6 +12,7 @@ from typing import TextIO
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, UsageError
+from reka_cli.files import read_error
 from reka_cli.terminal import Terminal
 
 PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
@@ -68,7 +69,7 @@ def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, h
             terminal.notice(waiting)
         else:
             if isinstance(block, OSError):
-                raise BadInput(f"cannot read standard input: {(block.strerror or 'failed').lower()}") from block
+                raise read_error("standard input", block) from block
             if not block:
                 break
             read += block

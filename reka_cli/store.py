@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reka_cli.atomic import NO_FOLLOW, locked, replace
-from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, is_bearer, token_expiry_s
+from reka_cli.errors import NotLoggedIn
+from reka_cli.files import NO_FOLLOW, NO_WAIT, locked, read_error, replace_state, writing
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie, Session
+from reka_cli.tokens import is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0
@@ -77,7 +78,7 @@ class Store:
 
     def clear(self) -> bool:
         """Remove the file; False if there is none."""
-        with _told(self.path):
+        with writing(self.path):
             there = self.path.exists()
             self.path.unlink(missing_ok=True)
         return there
@@ -102,11 +103,11 @@ class Store:
     def _read(self) -> dict[str, Any]:
         try:
             # not blocking: a pipe with this name is refused below, not waited for
-            descriptor = os.open(self.path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+            descriptor = os.open(self.path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
-            raise NotLoggedIn(f"cannot read {self.path}: {error.strerror}") from error
+            raise read_error(self.path, error, NotLoggedIn) from error
         try:
             _refuse_if_wide(os.fstat(descriptor), self.path, "600")
             _refuse_if_wide(self._folder.stat(), self._folder, "700")
@@ -122,27 +123,13 @@ class Store:
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the content under the lock; raise BadInput if it cannot be written, NotLoggedIn if it is not ours."""
-        with _told(self.path):
+        with writing(self.path):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_if_wide(self._folder.stat(), self._folder, "700")
             with locked(self._folder / "credentials.lock"):
                 content = self._read()
                 change(content)
-                replace(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Put a file in place whole, for its owner alone from the first moment; raise BadInput if that fails."""
-    with _told(path):
-        replace(path, text)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from error
+                replace_state(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
 
 
 def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:

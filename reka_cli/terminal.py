@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
+from reka_cli.files import write_error
 from reka_cli.spinner import Spinner, spinner
 
 FOR_PROGRAMS = ("json", "jsonl")  # formats that a program reads: stderr is JSON too
@@ -114,7 +115,7 @@ class Terminal:
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
-            raise IncompleteAnswer(f"cannot write the answer: {(error.strerror or 'failed').lower()}") from error
+            raise write_error("the answer", error, IncompleteAnswer) from error
 
     def notice(self, text: str) -> None:
         if not self._quiet:

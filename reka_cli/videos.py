@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from reka_cli.deadline import Deadline
-from reka_cli.errors import BadInput, DeadlineExceeded
-from reka_cli.interruption import in_time
+from reka_cli.errors import BadInput
+from reka_cli.files import read
 from reka_cli.messages import Video
 
 LARGEST = 50 << 20  # bytes; the service states no limit, only that a clip should be under half a minute
@@ -23,17 +23,7 @@ def load(source: str | os.PathLike[str], deadline: Deadline | None = None) -> Vi
     if text.startswith(("http://", "https://")):
         return Video(text, "video")
     path = Path(text)
-
-    def content() -> bytes:
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-
-    try:
-        data = content() if deadline is None or path.is_file() else in_time(content, deadline.remaining_s())
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"nothing came from {path}") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+    data = read(path, LARGEST, deadline)
     if len(data) > LARGEST:
         raise BadInput(f"{path.name} is larger than {LARGEST >> 20} MB")
     media_type = _media_type(data)

@@ -118,7 +118,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "cannot read PATH: no such file or directory"),
+            (None, "cannot read PATH: no such file"),
             (b"text", "clip.mp4 is no MP4, QuickTime or WebM clip"),
             (b"", "clip.mp4 is no MP4, QuickTime or WebM clip"),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,16 @@ def test_a_damaged_file_is_none(tmp_path: Path, content: str) -> None:
     path.write_text(content)
 
     assert Shelf(tmp_path, "https://one/v1", None).get() is None
+
+
+def test_a_pipe_is_none(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "https://one/v1", None)
+    shelf.put([ROW])
+    (path,) = tmp_path.glob("*.json")
+    path.unlink()
+    os.mkfifo(path)
+
+    assert shelf.get() is None
 
 
 def test_a_list_that_cannot_be_kept_is_nobodys_error(tmp_path: Path) -> None:

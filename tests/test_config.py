@@ -1,11 +1,13 @@
+import os
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from reka_cli import config
 from reka_cli.config import Config
-from reka_cli.errors import UsageError
+from reka_cli.errors import DeadlineExceeded, UsageError
 
 CANARY = "canary-5e55104"
 
@@ -221,7 +223,9 @@ class TestThePreferences:
         path.write_text(text, encoding="utf-8")
         with pytest.raises(tomllib.TOMLDecodeError) as expected:
             tomllib.loads(text)
-        assert failure(tmp_path) == (f"cannot read {path}: {expected.value}", None)
+        reason = str(expected.value)
+        message = f"cannot read {path}: {reason[:1].lower()}{reason[1:]}"
+        assert failure(tmp_path) == (message, None)
 
     def test_are_utf8(self, tmp_path):
         path = tmp_path / "config.toml"
@@ -232,12 +236,24 @@ class TestThePreferences:
     def test_are_a_file(self, tmp_path):
         path = tmp_path / "config.toml"
         path.mkdir()
-        assert failure(tmp_path) == (f"cannot read {path}: Is a directory", None)
+        assert failure(tmp_path) == (f"cannot read {path}: is a directory", None)
+
+    def test_are_not_waited_for_without_end_if_they_are_a_pipe(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(config, "_LONGEST_WAIT_S", 0.1)
+        os.mkfifo(tmp_path / "config.toml")
+        with pytest.raises(DeadlineExceeded) as caught:
+            read(tmp_path)
+        assert caught.value.message == f"nothing came from {tmp_path}/config.toml within 0.1 s"
+
+    def test_are_not_too_large(self, tmp_path):
+        path = tmp_path / "config.toml"
+        path.write_text("#" * ((1 << 20) + 1))
+        assert failure(tmp_path) == (f"{path} is larger than 1 MB", None)
 
     def test_are_in_a_folder(self, tmp_path):
         home = tmp_path / "home"
         home.touch()
-        assert failure(home) == (f"cannot read {home / 'config.toml'}: Not a directory", None)
+        assert failure(home) == (f"cannot read {home / 'config.toml'}: no such file", None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the folders are what platformdirs says")

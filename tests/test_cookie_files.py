@@ -1,5 +1,7 @@
 import json
+import os
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -7,7 +9,7 @@ from reka_cli.cookies import files
 from reka_cli.cookies.files import read_session
 from reka_cli.cookies.formats import cookies_in
 from reka_cli.cookies.formats.document import KNOWN, Document
-from reka_cli.errors import BadInput, NotLoggedIn
+from reka_cli.errors import BadInput, DeadlineExceeded, NotLoggedIn
 from reka_cli.session import Cookie, Session
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
@@ -298,14 +300,26 @@ class TestAFileThatIsNoCookieFile:
     def test_is_refused_if_it_is_missing(self, tmp_path):
         with pytest.raises(BadInput) as caught:
             read_session(tmp_path / "nowhere", None, NOW)
-        message = f"cannot read the cookie file {tmp_path / 'nowhere'}: No such file or directory"
+        message = f"cannot read {tmp_path / 'nowhere'}: no such file"
         assert (caught.value.message, caught.value.hint) == (message, None)
 
     def test_is_refused_if_it_is_a_folder(self, tmp_path):
         with pytest.raises(BadInput) as caught:
             read_session(tmp_path, None, NOW)
-        message = f"cannot read the cookie file {tmp_path}: Is a directory"
+        message = f"cannot read {tmp_path}: is a directory"
         assert (caught.value.message, caught.value.hint) == (message, None)
+
+    def test_is_not_waited_for_without_end_if_it_is_a_pipe(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "_LONGEST_WAIT_S", 0.1)
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DeadlineExceeded) as caught:
+            read_session(tmp_path / "pipe", None, NOW)
+        assert caught.value.message == f"nothing came from {tmp_path}/pipe within 0.1 s"
+
+    def test_is_refused_if_no_file_can_have_its_name(self):
+        with pytest.raises(BadInput) as caught:
+            read_session(Path("a\0b"), None, NOW)
+        assert caught.value.message == "cannot read ab: embedded null byte"
 
 
 BOTH = "space.reka.ai or chat.reka.ai"

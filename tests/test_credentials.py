@@ -290,7 +290,7 @@ class TestTheFile:
             target.chmod(0o600)
         store.path.symlink_to(target)
         found = [failure(store.session), failure(lambda: store.save_session(session()))]
-        expected = (f"cannot read {store.path}: Too many levels of symbolic links", None)
+        expected = (f"cannot read {store.path}: too many levels of symbolic links", None)
         assert (found, store.path.is_symlink()) == ([expected] * 2, True)
         assert (target.exists(), exists and target.read_text(encoding="utf-8")) == (exists, exists and "{}")
 
@@ -468,7 +468,7 @@ class TestAccessToTheWebSession:
         store.save_session(session())
         with pytest.raises(BadInput) as caught:
             web_access(Config(folder, cookies_file=tmp_path / "nowhere"))
-        assert caught.value.message == f"cannot read the cookie file {tmp_path / 'nowhere'}: No such file or directory"
+        assert caught.value.message == f"cannot read {tmp_path / 'nowhere'}: no such file"
 
     @posix
     def test_is_refused_if_others_can_read_the_store(self, written, folder):

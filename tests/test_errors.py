@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_wrong_usage_exits_2(run: Run, arguments: list[str], stderr: str) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("missing.jpg", None, "PATH: no such file"),
+        ("missing.jpg", None, "cannot read PATH: no such file"),
         ("empty.jpg", b"", "empty.jpg is empty"),
         ("text.jpg", b"this is a text\n" * 20, "text.jpg is no picture, or of a format that is not known"),
         ("cut.jpeg", CAT.read_bytes()[:20_000], "cut.jpeg is damaged or cut off"),
@@ -84,6 +85,47 @@ def test_bad_input_exits_5_before_any_request(
     result = run("ask", "-i", str(path), "hello", env=web_env)
 
     assert result == Result(5, "", f"error: {message.replace('PATH', str(path))}\n")
+    assert service.received == []
+
+
+WAYS_TO_NAME_A_FILE = [
+    ("ask", "hello", "-i", "PATH"),
+    ("ask", "hello", "--schema", "PATH"),
+    ("ask", "hello", "--video", "PATH"),
+    ("ask", "hello", "--provider", "local", "-m", "PATH"),
+    ("login", "--cookies", "PATH"),
+]
+
+
+@pytest.mark.parametrize("arguments", WAYS_TO_NAME_A_FILE)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("missing", "no such file"), ("file/x", "no such file"), ("itself", "too many levels of symbolic links")],
+)
+def test_a_file_that_cannot_be_read_is_told_in_the_same_words_everywhere(
+    run_forked: Run, service: Service, tmp_path: Path, arguments: tuple[str, ...], name: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "itself").symlink_to("itself")
+    path = str(tmp_path / name)
+
+    result = run_forked(*[one.replace("PATH", path) for one in arguments], env={"REKA_API_BASE": f"{service.url}/v1"})
+
+    assert result == Result(5, "", f"error: cannot read {path}: {reason}\n")
+    assert service.received == []
+
+
+@pytest.mark.parametrize("option", ["-i", "--schema", "--video"])
+def test_a_pipe_that_nobody_writes_to_is_told_in_the_same_words_everywhere(
+    run_forked: Run, service: Service, tmp_path: Path, option: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments = ("ask", "hello", option, str(pipe), "--timeout", "0.5")
+
+    result = run_forked(*arguments, env={"REKA_API_BASE": f"{service.url}/v1"})
+
+    assert result == Result(8, "", f"error: nothing came from {pipe} within 0.5 s\n")
     assert service.received == []
 
 

@@ -185,13 +185,13 @@ def test_an_option_that_does_not_exist_is_told_in_json(run: Run) -> None:
 def test_what_only_looks_like_the_format_is_none(run: Run, arguments: list[str]) -> None:
     result = run("ask", "-i", "missing.jpg", *arguments, "hello")
 
-    assert result == Result(5, "", "error: missing.jpg: no such file\n")
+    assert result == Result(5, "", "error: cannot read missing.jpg: no such file\n")
 
 
 def test_an_error_before_the_first_event_ends_the_events(run: Run) -> None:
     result = run("ask", "-f", "jsonl", "-i", "missing.jpg", "hello")
 
-    told = error("bad_input", 5, "missing.jpg: no such file")
+    told = error("bad_input", 5, "cannot read missing.jpg: no such file")
     assert (result.exit_code, lines(result.stdout)) == (5, [{"type": "error", **told}])
     assert json.loads(result.stderr) == told
     check("error", told)

@@ -105,8 +105,8 @@ class TestRefusedBeforeAnythingIsStarted:
     @pytest.mark.parametrize(
         ("path", "told"),
         [
-            ("nowhere.gguf", "there is no file nowhere.gguf"),
-            ("docs", "there is no file docs"),
+            ("nowhere.gguf", "cannot read nowhere.gguf: no such file"),
+            ("docs", "docs is not a GGUF file, the format of llama.cpp"),
             ("README.md", "README.md is not a GGUF file, the format of llama.cpp"),
         ],
     )

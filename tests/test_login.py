@@ -99,7 +99,7 @@ class TestFromAFile:
     def test_a_file_that_is_none_is_told(self, run: Run, tmp_path: Path) -> None:
         result = run("login", "--cookies", str(tmp_path / "nothing.txt"))
 
-        told = f"error: cannot read the cookie file {tmp_path}/nothing.txt: No such file or directory\n"
+        told = f"error: cannot read {tmp_path}/nothing.txt: no such file\n"
         assert result == Result(5, "", told)
 
     @pytest.mark.parametrize("way", ["file", "stdin"])
@@ -124,7 +124,7 @@ class TestFromAFile:
     def test_a_store_that_cannot_be_written_is_told(self, run: Run, cookies_file: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         state = {"XDG_STATE_HOME": str(tmp_path / "file"), "REKA_HOME": "", "HOME": str(tmp_path)}
-        told = f"error: cannot write {tmp_path}/file/reka-cli/credentials.json: not a directory\n"
+        told = f"error: cannot write {tmp_path}/file/reka-cli/credentials.json: no such folder\n"
         assert run("login", "--no-verify", "--cookies", str(cookies_file), env=state) == Result(5, "", told)
 
 
@@ -267,6 +267,20 @@ class TestExport:
         assert exported.stat().st_mode & 0o777 == 0o600
         run("logout")
         assert run("ask", "hello", env=env | {"REKA_COOKIES": str(exported)}) == Result(0, ANSWER, "")
+
+    def test_standard_output_is_written_to_as_it_is(
+        self, run: Run, env: dict[str, str], cookies_file: Path, tmp_path: Path
+    ) -> None:
+        write_cookies(cookies_file, {"appSession": "canary-a"})
+        run("login", "--no-verify", "--cookies", str(cookies_file), env=env)
+        place = tmp_path / "place"
+        place.symlink_to("/dev/stdout")
+
+        result = run("login", "--export", str(place), env=env)
+
+        row = "#HttpOnly_space.reka.ai\tFALSE\t/\tTRUE\t0\tappSession\tcanary-a\n"
+        told = f"# Netscape HTTP Cookie File\n{row}export REKA_COOKIES={place}\n"
+        assert (result, place.is_symlink()) == (Result(0, told, ""), True)
 
     def test_there_must_be_something_to_export(self, run: Run, tmp_path: Path) -> None:
         result = run("login", "--export", str(tmp_path / "x"), env={"REKA_HOME": str(tmp_path / "none")})

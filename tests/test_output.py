@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -10,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CAT, ROOT, Result, Run
+from conftest import CAT, ROOT, Result, Run, Service
 
-from reka_cli.output import named
+from reka_cli.output import output_path
 
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
 TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
@@ -39,7 +42,7 @@ def test_the_name_can_hold_date_time_and_the_name_of_the_picture(run: Run, tmp_p
     ("picture", "name"), [(None, "answer"), ("a/b.jpg", "b"), ("..", "answer"), (".hidden.jpg", "hidden")]
 )
 def test_the_name_of_a_picture_leads_to_no_other_folder(picture: str | None, name: str) -> None:
-    assert named("out/{name}.txt", picture) == Path(f"out/{name}.txt")
+    assert output_path("out/{name}.txt", picture) == Path(f"out/{name}.txt")
 
 
 @pytest.mark.parametrize("model", ["sandbox-length", "sandbox-cut", "sandbox-500", "sandbox-empty"])
@@ -119,7 +122,7 @@ def test_a_new_file_has_the_permissions_of_any_other(run: Run, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("where", "reason"),
-    [("missing/a.txt", "no such file or directory"), ("file/a.txt", "not a directory"), ("", "is a directory")],
+    [("missing/a.txt", "no such folder"), ("file/a.txt", "no such folder"), ("", "is a directory")],
 )
 def test_a_place_that_cannot_be_written_is_told_before_the_question(
     run: Run, tmp_path: Path, where: str, reason: str
@@ -140,6 +143,146 @@ def test_a_full_disk_is_told(run: Run) -> None:
 def test_a_device_is_written_as_it_is(run: Run) -> None:
     assert run("ask", "hello", "-o", "/dev/null", env=SANDBOX) == Result(0, "", "")
     assert run("ask", "hello", "-o", "/dev/stdout", env=SANDBOX) == Result(0, TOLD, "")
+
+
+APPENDED = "yesterday's answer\n{}what the script says after it\n"
+
+
+def append(clean_env: dict[str, str], command: str, log: Path) -> Result:
+    """Run `reka-cli ask hello` with `command` in a shell and return what it says; LOG is a file."""
+    log.write_text("yesterday's answer\n")
+    program = f"{sys.executable} -m reka_cli ask hello {command}"
+    script = f"{program}; code=$?; echo what the script says after it >> LOG; exit $code"
+    ended = subprocess.run(
+        ["bash", "-c", script.replace("LOG", str(log))],
+        env=clean_env | SANDBOX,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Result(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-o /dev/stdout >> LOG",
+        "-o /dev/fd/1 >> LOG",
+        "-o /proc/self/fd/1 >> LOG",
+        "-o /proc/thread-self/fd/1 >> LOG",
+        "-o LINK >> LOG",
+        "-o FOLDER/1 >> LOG",
+        "-o /dev/fd/3 3>> LOG",
+        "-o /proc/self/fd/7 7>> LOG",
+        "-o /dev/stderr 2>> LOG",
+    ],
+)
+def test_what_is_open_already_is_written_to_as_it_is(clean_env: dict[str, str], tmp_path: Path, command: str) -> None:
+    log, link, folder = tmp_path / "log", tmp_path / "link", tmp_path / "folder"
+    link.symlink_to("second")
+    (tmp_path / "second").symlink_to("/dev/stdout")
+    folder.symlink_to("/dev/fd")
+    named = command.replace("LINK", str(link)).replace("FOLDER", str(folder))
+    result = append(clean_env, named, log)
+
+    assert (result, log.read_text()) == (Result(0, "", ""), APPENDED.format(TOLD))
+
+
+def test_with_the_path_of_standard_output_all_is_as_without_one(run: Run) -> None:
+    options = ("ask", "hello", "-v", "-f", "json", "-m", "sandbox-length")
+    with_path, without = run(*options, "-o", "/dev/stdout", env=SANDBOX), run(*options, env=SANDBOX)
+
+    assert (with_path.exit_code, with_path.stdout) == (without.exit_code, without.stdout) == (10, "")
+    assert "the answer is in" not in with_path.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "redirection", "reason"),
+    [
+        ("/dev/fd/3", "", "bad file descriptor"),
+        ("/dev/fd/9", "", "bad file descriptor"),
+        ("/proc/self/fd/9", "9< README.md", "not open for writing"),
+        ("/dev/fd/999999999999", "", "no such folder"),
+    ],
+)
+def test_a_descriptor_that_cannot_be_written_is_told_before_the_question(
+    clean_env: dict[str, str], service: Service, web_env: dict[str, str], path: str, redirection: str, reason: str
+) -> None:
+    command = f"exec {sys.executable} -m reka_cli ask hello -o {path} {redirection}"
+    ended = subprocess.run(
+        ["bash", "-c", command], env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (5, f"error: cannot write {path}: {reason}\n")
+    assert service.received == []
+
+
+def test_standard_output_that_is_closed_is_told_before_the_question(
+    clean_env: dict[str, str], service: Service, web_env: dict[str, str]
+) -> None:
+    command = f"exec {sys.executable} -m reka_cli ask hello -o /dev/stdout >&-"
+    ended = subprocess.run(
+        ["bash", "-c", command], env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    told = "error: standard output is closed: there is nowhere to put the answer\n"
+    assert (ended.returncode, ended.stderr, service.received) == (2, told, [])
+
+
+def test_a_pipe_that_nobody_reads_is_given_up_at_the_deadline(
+    run: Run, service: Service, web_env: dict[str, str], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    result = run("ask", "hello", "-o", str(pipe), "--timeout", "0.5", env=web_env)
+
+    assert result == Result(8, "", f"error: no program read from {pipe} within 0.5 s\n")
+    assert service.received == []
+
+
+def test_a_pipe_that_is_read_gets_the_answer(run: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        result = run("ask", "hello", "-o", str(pipe), env=SANDBOX)
+        told, _ = reader.communicate(timeout=30)
+
+    assert (result, told.decode()) == (Result(0, "", ""), TOLD)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everything")
+@pytest.mark.parametrize(("what", "mode"), [("a.txt", 0o444), ("", 0o555)])
+def test_what_is_write_protected_is_told_before_the_question_and_kept(
+    clean_env: dict[str, str], service: Service, web_env: dict[str, str], tmp_path: Path, what: str, mode: int
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / "a.txt"
+    path.write_text("the old one")
+    (folder / what).chmod(mode)
+    unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    command = [*unprivileged, sys.executable, "-m", "reka_cli", "ask", "hello", "-o", str(path)]
+    ended = subprocess.run(command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (5, f"error: cannot write {path}: permission denied\n")
+    assert (service.received, path.read_text()) == ([], "the old one")
+    assert [one.name for one in folder.iterdir()] == ["a.txt"]
+    folder.chmod(0o755)
+
+
+def test_the_name_may_be_as_long_as_a_name_can_be(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / ("猫" * 85)
+
+    assert run("ask", "hello", "-o", str(path), env=SANDBOX) == Result(0, "", "")
+    assert path.read_text() == TOLD
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
+    result = run("ask", "hello", "-f", "json", "-o", f"{tmp_path}/no\x1b[2J/a\u202e.txt", env=SANDBOX)
+
+    message = json.loads(result.stderr)["error"]["message"]
+    assert message == f"cannot write {tmp_path}/no/a<U+202E>.txt: no such folder"
 
 
 def test_a_dash_is_standard_output(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -163,6 +164,20 @@ class TestTurns:
         pace = SharedPace(tmp_path)
 
         assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+
+    def test_a_pipe_limits_nobody(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "limits.json")
+        pace = SharedPace(tmp_path)
+
+        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+
+    @pytest.mark.skipif(os.name != "posix", reason="elsewhere there are no modes")
+    def test_a_file_that_everybody_can_write_limits_nobody(self, tmp_path: Path) -> None:
+        pace = SharedPace(tmp_path)
+        pace.learn(URL, 5.0)
+        (tmp_path / "limits.json").chmod(0o602)
+
+        assert pace.limited_s(URL) == 0.0
 
     def test_a_folder_that_cannot_be_written_limits_nobody(self, tmp_path: Path) -> None:
         (tmp_path / "state").write_text("a file")

@@ -110,21 +110,21 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ("missing.png", "missing.png: no such file"),
-            ("cat.png/x", "cat.png/x: no such file"),
-            (Path("*.png"), "*.png: no such file"),
+            ("missing.png", "cannot read missing.png: no such file"),
+            ("cat.png/x", "cannot read cat.png/x: no such file"),
+            (Path("*.png"), "cannot read *.png: no such file"),
             ("photos/*.gif", "no file matches photos/*.gif"),
             ("photos/**.png", "cannot search for photos/**.png: invalid pattern: '**' can only be an entire path component"),
             ("empty", "empty holds no picture"),
-            ("~nobody-of-this-name/x.png", "~nobody-of-this-name/x.png: no such file"),
-            ("photo#1.png", "photo#1.png: no such file"),
-            ("#page=2", "#page=2: no such file"),
+            ("~nobody-of-this-name/x.png", "cannot read ~nobody-of-this-name/x.png: no such file"),
+            ("photo#1.png", "cannot read photo#1.png: no such file"),
+            ("#page=2", "cannot read #page=2: no such file"),
             ("a\0b.png", "cannot read ab.png: embedded null byte"),
             ("x" * 300 + ".png", f"cannot read {'x' * 150}…{'x' * 145}.png: file name too long"),
             ("", "the name of a picture is empty"),
             ("ftp://host/x.png", "ftp://host/x.png: a URL must be one of http or https"),
             ("file://elsewhere/x.png", "a file: URL can only name a file of this machine"),
-            ("file:///missing.png", "/missing.png: no such file"),
+            ("file:///missing.png", "cannot read /missing.png: no such file"),
         ],
     )  # fmt: skip
     def test_what_is_not_there_is_said(self, folder: Path, source: str | Path, message: str) -> None:
@@ -169,7 +169,7 @@ class TestNamesAndParts:
         ]
 
     def test_a_name_has_letters_digits_dash_and_underscore_alone(self, folder: Path) -> None:
-        with pytest.raises(BadInput, match=r"^b.c=cat.png: no such file$"):
+        with pytest.raises(BadInput, match=r"^cannot read b.c=cat.png: no such file$"):
             list(find("b.c=cat.png"))
 
     @pytest.mark.parametrize(

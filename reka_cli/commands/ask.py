@@ -14,8 +14,9 @@ from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
+from reka_cli.files import leads_to_stdout, output_file
 from reka_cli.messages import Image, Options, Usage
-from reka_cli.output import named, put_in_place
+from reka_cli.output import output_path
 from reka_cli.render import NAMES, render
 from reka_cli.render import check as check_format
 from reka_cli.schema import read as read_schema
@@ -117,7 +118,7 @@ def ask(
     asked = client.ask(
         question, loaded, system=system, options=options, deadline=deadline, videos=video or (), schema=wanted
     )
-    with terminal.waiting(), closing(asked) as answer, _destination(output, loaded, terminal):
+    with terminal.waiting(), closing(asked) as answer, _destination(output, loaded, deadline, terminal):
         render(format_, answer, terminal)
     if loaded:
         terminal.detail(_sent(loaded))
@@ -125,13 +126,19 @@ def ask(
 
 
 @contextmanager
-def _destination(output: str | None, pictures: Sequence[Image], terminal: Terminal) -> Iterator[None]:
+def _destination(
+    output: str | None, pictures: Sequence[Image], deadline: Deadline, terminal: Terminal
+) -> Iterator[None]:
     """Where the answer goes: stdout, or a file that takes its place when the answer is whole."""
     if output is None or output == "-":
         yield
         return
-    path = named(output, pictures[0].name if pictures else None)
-    with put_in_place(path) as descriptor, terminal.answering_to(descriptor):
+    path = output_path(output, pictures[0].name if pictures else None)
+    if leads_to_stdout(path):
+        terminal.check_output()
+        yield
+        return
+    with output_file(path, deadline) as descriptor, terminal.answering_to(descriptor):
         yield
     terminal.detail(f"the answer is in {path}")
 

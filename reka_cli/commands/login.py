@@ -19,10 +19,12 @@ from reka_cli.credentials import WebAccess
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
-from reka_cli.session import Session, is_bearer, netscape
+from reka_cli.files import output_file, write_text, writing
+from reka_cli.session import Session, netscape
 from reka_cli.stdin import secret
-from reka_cli.store import Store, write_private
+from reka_cli.store import Store
 from reka_cli.terminal import Terminal
+from reka_cli.tokens import is_bearer
 
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import Found
@@ -66,7 +68,7 @@ def login(
         store.save_session(session, source=source)
         terminal.write(f"logged in at {session.host}, {_until(session)}, from {source}\n")
     if export:
-        _export(store, Path(export), terminal)
+        _export(store, Path(export), Deadline.after(timeout), terminal)
 
 
 def _keep_key(config: Config, store: Store, terminal: Terminal, check_s: float | None) -> None:
@@ -147,11 +149,12 @@ def _verified(session: Session, config: Config, timeout_s: float, terminal: Term
         return finished(Reka(config, pool, access=access).renewed(call), terminal.notice) or session
 
 
-def _export(store: Store, path: Path, terminal: Terminal) -> None:
+def _export(store: Store, path: Path, deadline: Deadline, terminal: Terminal) -> None:
     session = store.session()
     if session is None:
         raise NotLoggedIn("there is no stored session to export", hint="reka-cli login")
-    write_private(path, netscape(session))
+    with output_file(path, deadline, private=True) as descriptor, writing(path):
+        write_text(descriptor, netscape(session))
     terminal.write(f"export REKA_COOKIES={path}\n")
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reka_cli.errors import UsageError
+from reka_cli.files import reason
 from reka_cli.terminal import Terminal, say
 
 
@@ -31,7 +32,7 @@ def sandbox(
     try:
         server = Server(port, on_request=show)
     except OSError as error:
-        raise UsageError(f"cannot listen on port {port}: {(error.strerror or '').lower()}", hint="--port 0") from error
+        raise UsageError(f"cannot listen on port {port}: {reason(error)}", hint="--port 0") from error
     with server:
         terminal.write(
             f"# The sandbox of reka-cli, a stand-in for Reka, answers at {server.url} until Ctrl-C.\n"

@@ -14,9 +14,9 @@ from reka_cli.client import Client
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, api_access, web_access
 from reka_cli.errors import RekaError
-from reka_cli.session import token_expiry_s
 from reka_cli.store import Store
 from reka_cli.terminal import Terminal
+from reka_cli.tokens import token_expiry_s
 
 _DAY_S = 86_400
 

@@ -29,7 +29,9 @@ from reka_cli.cookies.database import (
 )
 from reka_cli.cookies.profiles import Profile, profiles
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import HOSTS, Cookie, Session, names, sessions
+from reka_cli.files import reason, show_path
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie, Session, names, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +125,7 @@ def read_database(path: Path, now_s: float) -> list[Cookie]:
         return _cookies(_profile_of(path), now_s, None, _DEADLINE_S)[0]
     except _Trouble as trouble:
         kind = NotLoggedIn if trouble.code in _WITHOUT_A_LOGIN else BadInput
-        raise kind(f"{path}: {trouble.said}", hint=HINTS[trouble.code]) from None
+        raise kind(f"{show_path(path)}: {trouble.said}", hint=HINTS[trouble.code]) from None
 
 
 def _profile_of(path: Path) -> Profile:
@@ -173,7 +175,7 @@ def _unreadable(profile: Profile, error: OSError) -> _Trouble:
         return _Trouble("permission", f"no permission to read {profile.database}{_owner(profile.database)}")
     if isinstance(error, FileNotFoundError):
         return _Trouble("no_session", "no cookies")
-    return _Trouble("library_error", f"cannot be copied: {error.strerror}")
+    return _Trouble("library_error", f"cannot be copied: {reason(error)}")
 
 
 def _owner(path: Path) -> str:

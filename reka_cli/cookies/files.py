@@ -13,9 +13,12 @@ from pathlib import Path
 
 from reka_cli.cookies.formats import cookies_in
 from reka_cli.cookies.formats.document import Document, expiry_s
+from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.interruption import in_time
-from reka_cli.session import HOSTS, Cookie, Session, names, session_of, sessions, token_expiry_s
+from reka_cli.files import read, show_path
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie, Session, names, session_of, sessions
+from reka_cli.tokens import token_expiry_s
 
 _LARGEST = 50 << 20  # bytes
 _LONGEST_WAIT_S = 10.0  # for a file that is a pipe
@@ -27,14 +30,11 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 def read_session(path: Path, host: str | None, now_s: float | None = None) -> Session:
     """Give the live session of `host` in a cookie file, else the one of Reka's hosts that lasts longest.
 
-    Raises BadInput if the file cannot be read as one of the formats, NotLoggedIn if it has no live session.
+    Raises BadInput if the file cannot be read as one of the formats, NotLoggedIn if it has no live session,
+    DeadlineExceeded if it is a pipe that does not end within ten seconds.
     """
-    try:
-        regular = path.is_file()
-        data = _bytes(path) if regular else in_time(lambda: _bytes(path), _LONGEST_WAIT_S)
-    except TimeoutError as error:
-        raise BadInput(f"nothing came from the cookie file {path} within {_LONGEST_WAIT_S:g} s") from error
-    return session_in(data, str(path), host, now_s, path if regular else None)
+    data = read(path, _LARGEST, Deadline.after(_LONGEST_WAIT_S))
+    return session_in(data, show_path(path), host, now_s, path if path.is_file() else None)
 
 
 def session_in(
@@ -52,14 +52,6 @@ def session_in(
         return found
     message = _what_is_missing(own, source, now_s)
     raise NotLoggedIn(message, hint="log in at https://space.reka.ai and export again")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST + 1)
-    except OSError as error:
-        raise BadInput(f"cannot read the cookie file {path}: {error.strerror}") from error
 
 
 def _cookies(data: bytes, source: str, host: str | None, now_s: float, path: Path | None) -> list[Cookie]:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.escapes import one_line
+from reka_cli.files import reason
 from reka_cli.interruption import in_time
 
 _WAIT_S = 10.0  # the program that something was copied in has to answer
@@ -94,7 +95,7 @@ def _output(command: tuple[str, ...], within_s: float) -> bytes:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=within_s, check=False
         )
     except OSError as error:
-        raise BadInput(f"cannot run {command[0]}: {(error.strerror or 'failed').lower()}") from error
+        raise BadInput(f"cannot run {command[0]}: {reason(error)}") from error
     if ended.returncode == 0:
         return ended.stdout
     said = one_line(ended.stderr.decode("utf-8", "replace"), 200)

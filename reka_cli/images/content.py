@@ -11,12 +11,11 @@ from typing import BinaryIO
 
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
+from reka_cli.files import reading
 from reka_cli.images.preparation import LARGEST
 from reka_cli.messages import BLOCK_BYTES
 
 __all__ = ["LARGEST", "Content", "Found", "InMemory", "OnDisk", "Parts", "Span"]
-
-_LONGEST_PATH = 300  # characters of it in a message
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,8 @@ class OnDisk:
 
     def open(self) -> BinaryIO:
         """Give a seekable file, to be closed; raise BadInput if it is no longer what was found, or cannot be read."""
-        try:
+        with reading(self.path):
             file = self.path.open("rb")
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise BadInput(f"cannot read {one_line(str(self.path), _LONGEST_PATH)}: {reason}") from error
         try:
             self.check(file)
         except BadInput:

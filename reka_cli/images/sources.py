@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -15,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.escapes import one_line
+from reka_cli.files import read, reading, show_path, wait_for
 from reka_cli.images.content import LARGEST, Found, InMemory, OnDisk
-from reka_cli.interruption import in_time
 
 T = TypeVar("T")
 
@@ -27,7 +26,6 @@ _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9_-]+)=(?P<source>.+)", re.DOTALL)
 _FRAGMENT = re.compile(r"[a-z]+=[^#&]+(?:&[a-z]+=[^#&]+)*")  # media fragments, as W3C has them; PDF's page=
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _DOWNLOAD_S = 30.0
-_LONGEST_PATH = 300  # characters of it in a message
 _WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?>.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 
 
@@ -40,12 +38,7 @@ class _Means:
     log: Callable[[str], None] | None
 
     def in_time(self, work: Callable[[], T], name: str) -> T:
-        if self.deadline is None:
-            return work()
-        try:
-            return in_time(work, self.deadline.remaining_s())
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"nothing came from {name} within {self.deadline.total_s:g} s") from error
+        return wait_for(work, name, self.deadline)
 
 
 def find(
@@ -129,35 +122,22 @@ def _parts(whole: Iterable[Found], fragment: str) -> Iterator[Found]:
 
 
 def _at(path: Path, means: _Means) -> list[Found]:
-    shown = one_line(str(path), _LONGEST_PATH)
-    with _told(shown):
+    with reading(path):
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             return [_file(path)]
         if not stat.S_ISDIR(mode):  # a pipe, a device
-            return [Found(InMemory(means.in_time(lambda: _drained(path), shown)), _name(path))]
+            return [Found(InMemory(read(path, LARGEST, means.deadline)), _name(path))]
         from reka_cli.images.folders import pictures_in
 
-        return [_file(one) for one in means.in_time(lambda: pictures_in(path), shown)]
+        return [_file(one) for one in means.in_time(lambda: pictures_in(path), show_path(path))]
 
 
 def _matching(pattern: str, means: _Means) -> list[Found]:
     from reka_cli.images.folders import matches
 
-    shown = one_line(pattern, _LONGEST_PATH)
-    with _told(shown):
-        return [_file(one) for one in means.in_time(lambda: matches(pattern), shown)]
-
-
-@contextmanager
-def _told(shown: str) -> Iterator[None]:
-    """Say what the system has against reading it."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BadInput(f"{shown}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {shown}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+    with reading(pattern):
+        return [_file(one) for one in means.in_time(lambda: matches(pattern), show_path(pattern))]
 
 
 def _file(path: Path) -> Found:
@@ -168,15 +148,10 @@ def _name(path: Path) -> str:
     return one_line(path.name) or "image"
 
 
-def _drained(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(LARGEST + 1)
-
-
 def _read(file: BinaryIO, means: _Means) -> Found:
     name = getattr(file, "name", None)
     shown = _name(Path(name)) if isinstance(name, str) else "image"
-    with _told(shown):
+    with reading(shown):
         if not getattr(file, "readable", lambda: True)():
             raise BadInput(f'{shown} is not open for reading: open it with "rb"')
         data = means.in_time(lambda: file.read(LARGEST + 1), shown)

@@ -25,6 +25,7 @@ from reka_cli.errors import (
     ServiceError,
     UsageError,
 )
+from reka_cli.hosts import is_reka_host
 from reka_cli.messages import (
     ChatRequest,
     Done,
@@ -38,7 +39,6 @@ from reka_cli.messages import (
 )
 from reka_cli.providers import Log
 from reka_cli.reasoning import Splitter
-from reka_cli.session import is_reka_host
 from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
 

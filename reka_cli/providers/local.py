@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.errors import BadInput, NetworkError, UsageError
+from reka_cli.files import read, reading, show_path
 from reka_cli.messages import ChatRequest, Events, Message, Notice
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 # limit, up to 128k, could cost sixteen times that. A model with a lower limit keeps its own.
 _CONTEXT_TOKENS = 8192
 
+_MAGIC = b"GGUF"  # the first bytes of a model
 _ERRORS_ONLY, _INFO = 1, 3  # llama.cpp's levels of verbosity; with the first, a run that goes well says nothing
 _CANNOT_LOAD = 3  # exit code of the child; 1 and 2 are Python's own
 _PATIENCE_S = 1.0  # for a child that is told to end; it has nothing to save
@@ -149,16 +152,10 @@ def _check(request: ChatRequest) -> None:
 
 
 def _check_file(path: str) -> None:
-    file = Path(path)
-    try:
-        if not file.is_file():
-            raise BadInput(f"there is no file {path}")
-        with file.open("rb") as opened:
-            magic = opened.read(4)
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {(error.strerror or 'failed').lower()}") from error
-    if magic != b"GGUF":
-        raise BadInput(f"{path} is not a GGUF file, the format of llama.cpp")
+    with reading(path):
+        is_regular = stat.S_ISREG(Path(path).stat().st_mode)  # llama.cpp cannot load a pipe
+    if not is_regular or read(path, len(_MAGIC) - 1) != _MAGIC:
+        raise BadInput(f"{show_path(path)} is not a GGUF file, the format of llama.cpp")
 
 
 def _check_media(messages: tuple[Message, ...], mmproj: str | None) -> None:

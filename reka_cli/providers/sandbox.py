@@ -12,12 +12,13 @@ from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
+from reka_cli.hosts import HOSTS
 from reka_cli.messages import ChatRequest, Events, Notice
 from reka_cli.providers import Log
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
 from reka_cli.sandbox.server import Server
-from reka_cli.session import HOSTS, Cookie, Session
+from reka_cli.session import Cookie, Session
 from reka_cli.transport import ConnectionPool
 
 _SESSION = Session(HOSTS[0], (Cookie(HOSTS[0], "appSession", "sandbox-session"),))

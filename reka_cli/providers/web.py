@@ -21,8 +21,9 @@ from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
 from reka_cli.providers import WEB_MODELS, Log
 from reka_cli.schema import instruction
-from reka_cli.session import Session, is_bearer, token_expiry_s
+from reka_cli.session import Session
 from reka_cli.stream import objects, tokens
+from reka_cli.tokens import is_bearer, token_expiry_s
 from reka_cli.transport import (
     Body,
     ConnectionPool,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from reka_cli import __version__
-from reka_cli.session import is_loopback
+from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange

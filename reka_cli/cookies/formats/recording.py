@@ -10,7 +10,8 @@ from typing import Any
 from reka_cli.cookies.formats.document import Document, host_of_url
 from reka_cli.cookies.formats.headers import received_cookie, sent_cookies
 from reka_cli.errors import NotLoggedIn
-from reka_cli.session import HOSTS, Cookie
+from reka_cli.hosts import HOSTS
+from reka_cli.session import Cookie
 
 _LONGEST_WAIT_MS = 86_400_000
 
