@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import Row
@@ -80,8 +80,15 @@ def in_turns(commands: Mapping[str, Command], rounds: int, server: Server) -> Co
 
 
 def run(command: Command, server: Server) -> Cost:
-    """Run one command to its end, its output read and thrown away; raise CalledProcessError if it fails."""
+    """Run one command to its end; raise CalledProcessError if it fails."""
     before = server.log.stat().st_size
+    started = time.monotonic_ns()
+    cost = run_alone(command)
+    return replace(cost, request_ms=_request_ms(server.log, before, started))
+
+
+def run_alone(command: Command) -> Cost:
+    """Run one command to its end, whatever it asks; its output is read and thrown away."""
     started = time.monotonic_ns()
     process = start(command)
     assert process.stdout
@@ -91,7 +98,7 @@ def run(command: Command, server: Server) -> Cost:
     wall_ms = (time.monotonic_ns() - started) / 1e6
     cpu_ms = (used.ru_utime + used.ru_stime) * 1e3
     # what this process has in memory is counted for its children too: keep it small
-    return Cost(wall_ms, cpu_ms, used.ru_maxrss / 1024, _request_ms(server.log, before, started))
+    return Cost(wall_ms, cpu_ms, used.ru_maxrss / 1024)
 
 
 def start(command: Command) -> subprocess.Popen[bytes]:
