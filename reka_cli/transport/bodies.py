@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reka_cli.errors import BadInput
-from reka_cli.messages import Blocks, Encoded
+from reka_cli.messages import BLOCK_BYTES, Blocks, Encoded
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,29 @@ class Body:
         return sum(len(piece) if isinstance(piece, bytes) else piece.size_bytes for piece in self.pieces)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give blocks; raise BadInput rather than leave the service waiting for what does not come."""
+        """Yield blocks; raise BadInput rather than leave the service waiting for what does not come."""
         left = len(self)
-        for piece in self.pieces:
-            for block in (piece,) if isinstance(piece, bytes) else piece.blocks():
-                left -= len(block)
-                yield block
+        small = bytearray()  # each block is a system call
+        for block in self._blocks():
+            left -= len(block)
+            if len(small) + len(block) < BLOCK_BYTES:
+                small += block
+                continue
+            if small:
+                yield bytes(small)
+                small.clear()
+            yield block
+        if small:
+            yield bytes(small)
         if left:
             raise BadInput("a picture was changed while it was being sent", hint="ask again")
+
+    def _blocks(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from piece.blocks()
 
 
 @dataclass(frozen=True)
