@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from reka_cli.store import Store
 from reka_cli.tokens import is_bearer
 
 API_BASE = "https://api.reka.ai/v1"
+
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,24 @@ def web_access(config: Config) -> WebAccess | None:
 def _check(variable: str, secret: str) -> None:
     if not is_bearer(secret):
         raise NotLoggedIn(f"{variable} holds what no header can carry", hint=f"export {variable}=... once more")
+
+
+def stored_source(config: Config, what: str) -> str:
+    """Return where `login` took "session", "bearer" or "api_key" from, and when."""
+    origin = Store(config.state_dir).origin(what)
+    if origin is None:
+        return "stored"
+    source, saved_at_s = origin
+    return f"{source}, stored {time.strftime('%Y-%m-%d', time.localtime(saved_at_s))}"
+
+
+def in_words(moment_s: float) -> str:
+    """Return a moment (seconds since the epoch) as people say it: in 6 days, 3 hours ago."""
+    left_s = moment_s - time.time()
+    size_s = abs(left_s)
+    for unit, seconds in (("day", _DAY_S), ("hour", 3600), ("minute", 60)):
+        if size_s >= seconds:
+            count = int(size_s // seconds)
+            amount = f"{count} {unit}{'s' if count != 1 else ''}"
+            return f"in {amount}" if left_s > 0 else f"{amount} ago"
+    return "now"

@@ -9,11 +9,10 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
-from reka_cli import errors
-from reka_cli.render import NAMES
+from reka_cli import errors, render
 from reka_cli.terminal import FOR_PROGRAMS
 
-FORMATS = tuple(name for name in NAMES if name != "auto")  # which is one of the others
+FORMATS = tuple(name for name in render.names() if name != "auto")  # which is one of the others
 WIRES = ("web", "api")
 
 WHOLE = (

@@ -47,8 +47,8 @@ def test_the_table_of_the_command_help_is_complete(run: Run) -> None:
         (["aks"], "error: no such command 'aks'. Did you mean 'ask'?\nhint: reka-cli --help\n"),
         (["ask"], 'error: there is no question\nhint: reka-cli ask "What can you see?" picture.jpg\n'),
         (["ask", "--imgae", "x"], "error: no such option: --imgae (Possible options: --image, --live, --timeout)\nhint: reka-cli ask --help\n"),
-        (["ask", "hello", "-f", "yaml"], "error: there is no format 'yaml'\nhint: -f auto|markdown|text|json|jsonl\n"),
-        (["ask", "hello", "--provider", "x"], "error: there is no provider 'x'\nhint: --provider auto|web|api|local|sandbox\n"),
+        (["ask", "hello", "-f", "yaml"], "error: there is no format 'yaml'\nhint: -f auto|json|jsonl|markdown|text\n"),
+        (["ask", "hello", "--provider", "x"], "error: there is no provider 'x'\nhint: --provider auto|api|local|sandbox|web\n"),
         (["ask", "hello", "--retries", "-1"], "error: invalid value for '--retries': -1 is not in the range x>=0\nhint: reka-cli ask --help\n"),
         (["ask", "hello", "--timeout", "0"], "error: a timeout must be more than 0 and at most 604800 seconds, not 0\n"),
         (["ask", "hello", "--timeout", "nan"], "error: a timeout must be more than 0 and at most 604800 seconds, not nan\n"),
@@ -150,7 +150,7 @@ def test_no_credentials_exit_3_and_name_a_way(run: Run) -> None:
     assert result == Result(
         3,
         "",
-        "error: there is neither an API key nor a web session to ask with\n"
+        "error: no API key or web session found\n"
         "hint: reka-cli login --api-key, or reka-cli login; to try without: --provider sandbox\n",
     )
 

@@ -162,7 +162,7 @@ def test_there_is_no_other_name() -> None:
         reka_cli.Nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("name", providers.NAMES)
+@pytest.mark.parametrize("name", providers.names())
 def test_every_provider_is_one(name: str) -> None:
     provider = providers.load(name)
 

@@ -292,24 +292,24 @@ class TestStatus:
     def test_it_tells_of_every_provider(self, run: Run) -> None:
         lines = [line.split("\t") for line in run("status").stdout.splitlines()]
 
-        assert [line[0] for line in lines] == ["web", "api", "local", "sandbox"]
-        assert lines[0] == ["web", "not ready", "no session: reka-cli login"]
-        assert lines[1] == ["api", "not ready", "no key: reka-cli login --api-key"]
-        assert lines[3] == ["sandbox", "ready", "nothing needed"]
+        assert [line[0] for line in lines] == ["api", "local", "sandbox", "web"]
+        assert lines[0] == ["api", "not ready", "no key: reka-cli login --api-key"]
+        assert lines[2] == ["sandbox", "ready", "nothing needed"]
+        assert lines[3] == ["web", "not ready", "no session: reka-cli login"]
 
     def test_it_names_sources_and_lengths_and_no_secret(self, run: Run, cookies_file: Path) -> None:
         secrets = {"REKA_COOKIES": str(cookies_file), "REKA_API_KEY": "canary-key-1234"}
 
         lines = run("status", env=secrets).stdout.splitlines()
 
-        assert lines[0] == f"web\tready\tREKA_COOKIES ({cookies_file}); appSession of {len(COOKIE_VALUE)} characters"
-        assert lines[1] == "api\tready\tREKA_API_KEY, for https://api.reka.ai/v1; key of 15 characters"
+        assert lines[3] == f"web\tready\tREKA_COOKIES ({cookies_file}); appSession of {len(COOKIE_VALUE)} characters"
+        assert lines[0] == "api\tready\tREKA_API_KEY, for https://api.reka.ai/v1; key of 15 characters"
         assert "canary" not in "".join(lines).replace(str(cookies_file), "")
 
     def test_it_is_json_for_programs(self, run: Run, service: Service) -> None:
         found = json.loads(run("status", "--json", env={"REKA_TOKEN": service.server.token}).stdout)
 
-        web = found["providers"][0]
+        web = found["providers"][3]
         assert (found["schema"], web["provider"], web["ready"], web["source"]) == (
             "reka-cli/status/1",
             "web",

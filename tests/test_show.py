@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 
 from reka_cli import images
 from reka_cli.messages import Image
-from reka_cli.render.pictures import Graphics, Screen, draw, graphics
+from reka_cli.render._show import Graphics, Screen, draw, graphics
 
 # textual-image 0.13 no longer calls it
 pytestmark = pytest.mark.filterwarnings("ignore:Image.Image.getdata is deprecated:DeprecationWarning")

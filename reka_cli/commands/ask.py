@@ -9,6 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from reka_cli import images as pictures
+from reka_cli import providers
 from reka_cli.answer import Answer
 from reka_cli.client import Client
 from reka_cli.config import Config
@@ -17,8 +18,9 @@ from reka_cli.errors import UsageError
 from reka_cli.files import leads_to_stdout, output_file
 from reka_cli.messages import Image, Options, Usage
 from reka_cli.output import output_path
-from reka_cli.render import NAMES, render
 from reka_cli.render import check as check_format
+from reka_cli.render import names as format_names
+from reka_cli.render import render
 from reka_cli.schema import read as read_schema
 from reka_cli.stdin import PIPED_PICTURE, piped_picture, piped_text
 from reka_cli.terminal import FOR_PROGRAMS, Terminal
@@ -37,7 +39,7 @@ def ask(
     model: Annotated[str | None, Option("-m", "--model", help="The model to ask.")] = None,
     system: Annotated[str | None, Option("-s", "--system", help="What the model is told before the question.")] = None,
     provider: Annotated[
-        str | None, Option("--provider", help="The way to a model: auto, web, api, local, sandbox.")
+        str | None, Option("--provider", help=f"The provider: auto, {', '.join(providers.names())}.")
     ] = None,
     max_tokens: Annotated[int | None, Option("--max-tokens", help="The longest answer, in tokens.", min=1)] = None,
     temperature: Annotated[float | None, Option("--temperature", help="How much chance is in it.", min=0.0)] = None,
@@ -47,7 +49,9 @@ def ask(
     mmproj: Annotated[str | None, Option("--mmproj", metavar="FILE", help="What lets a local model see.")] = None,
     context: Annotated[int | None, Option("--context", help="Tokens a local model has room for.", min=1)] = None,
     reasoning: Annotated[str, Option("--reasoning", metavar="show|hide", help="On stderr, on a terminal.")] = "show",
-    format_: Annotated[str, Option("-f", "--format", help="How to print it.", metavar="|".join(NAMES))] = "auto",
+    format_: Annotated[
+        str, Option("-f", "--format", help="How to print it.", metavar="|".join(format_names()))
+    ] = "auto",
     live: Annotated[bool | None, Option("--live/--no-live", help="Repaint what is not finished, or do not.")] = None,
     output: Annotated[str | None, Option("-o", "--output", metavar="FILE", help="Put the answer there.")] = None,
     timeout: Annotated[float, Option("--timeout", help="For everything, retries too.", metavar="S")] = 600.0,
@@ -112,7 +116,7 @@ def ask(
             )
         question = _question(prompt, bool(sources or video), terminal, None if no_stdin else deadline)
     if show and format_ not in FOR_PROGRAMS:
-        from reka_cli.render.pictures import show as show_pictures
+        from reka_cli.render._show import show as show_pictures
 
         show_pictures(loaded, terminal)
     asked = client.ask(

@@ -1,11 +1,16 @@
-"""The ways to a model: what a provider is, which there are, and which one a question takes."""
+"""What a provider is, which there are, and which one a question goes to.
+
+Each provider is one file of this package, called like the provider; its class is `PROVIDER`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
-from importlib import import_module
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from reka_cli import discovery
 from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
@@ -17,9 +22,33 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 
-_CLASSES = {"web": "Reka", "api": "Api", "local": "Local", "sandbox": "Sandbox"}
 WEB_MODELS = ("reka-core", "reka-flash", "reka-edge")
-NAMES = tuple(_CLASSES)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of one provider without asking it; nothing in it is a secret.
+
+    `holds` is names and lengths of credentials, `expires_s` seconds since the epoch, `account`
+    what no service tells yet.
+    """
+
+    provider: str
+    ready: bool
+    source: str | None = None
+    holds: tuple[str, ...] = ()
+    expires_s: float | None = None
+    account: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """A provider in the words of the documents, in Markdown."""
+
+    what: str
+    needs: str
+    default_model: str = ""
 
 
 class Provider(Protocol):
@@ -31,6 +60,7 @@ class Provider(Protocol):
     """
 
     name: ClassVar[str]
+    about: ClassVar[About]
     default_model: str  # "" where the provider finds out for itself
 
     def __init__(self, config: Config, pool: ConnectionPool, log: Log | None) -> None: ...
@@ -54,13 +84,22 @@ class Provider(Protocol):
         """End what the provider started; it may be called more than once."""
         ...
 
+    @classmethod
+    def status(cls, config: Config) -> Status:
+        """Return whether the provider is ready, and with whose credentials."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all providers."""
+    return discovery.names_in(sys.modules[__name__])
+
 
 def load(name: str) -> type[Provider]:
     """Import the provider called `name`; raise UsageError if there is none."""
-    if name not in _CLASSES:
-        raise UsageError(f"there is no provider {name!r}", hint=f"--provider auto|{'|'.join(NAMES)}")
-    module = import_module(f"reka_cli.providers.{name}")
-    return cast("type[Provider]", getattr(module, _CLASSES[name]))
+    if name not in names():
+        raise UsageError(f"there is no provider {name!r}", hint=f"--provider auto|{'|'.join(names())}")
+    return cast("type[Provider]", discovery.load(sys.modules[__name__], name).PROVIDER)
 
 
 def choose(config: Config, model: str | None) -> str:
@@ -77,6 +116,6 @@ def choose(config: Config, model: str | None) -> str:
     if api:
         return "api"
     raise NotLoggedIn(
-        "there is neither an API key nor a web session to ask with",
+        "no API key or web session found",
         hint="reka-cli login --api-key, or reka-cli login; to try without: --provider sandbox",
     )

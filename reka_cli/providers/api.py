@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from reka_cli.call import Call
 from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.config import Config
-from reka_cli.credentials import ApiAccess, api_access
+from reka_cli.credentials import ApiAccess, api_access, stored_source
 from reka_cli.errors import (
     BadInput,
     DeadlineExceeded,
@@ -37,7 +37,7 @@ from reka_cli.messages import (
     TextDelta,
     Usage,
 )
-from reka_cli.providers import Log
+from reka_cli.providers import About, Log, Status
 from reka_cli.reasoning import Splitter
 from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
@@ -54,6 +54,11 @@ class Api:
     """An OpenAI-compatible server, Reka's unless `REKA_API_BASE` names another."""
 
     name: ClassVar[str] = "api"
+    about: ClassVar[About] = About(
+        "Reka's API, or any server that speaks OpenAI's (vLLM, llama.cpp, Ollama, LM Studio)",
+        "a key, or `REKA_API_BASE`",
+        f"`{_DEFAULT_MODEL}`; elsewhere the only one",
+    )
 
     def __init__(
         self,
@@ -106,6 +111,21 @@ class Api:
 
     def close(self) -> None:
         """See Provider.close: there is nothing but connections, which are the pool's."""
+
+    @classmethod
+    def status(cls, config: Config) -> Status:
+        """See Provider.status."""
+        try:
+            access = api_access(config)
+        except RekaError as error:
+            return Status(cls.name, ready=False, problem=error.message)
+        if access is None:
+            return Status(cls.name, ready=False, problem="no key: reka-cli login --api-key")
+        if access.key is None:
+            return Status(cls.name, True, f"no key needed at {access.base_url}")
+        source = "REKA_API_KEY" if config.api_key else stored_source(config, "api_key")
+        holds = (f"key of {len(access.key)} characters",)
+        return Status(cls.name, True, f"{source}, for {access.base_url}", holds)
 
     def _send(self, call: Call, method: str, path: str, body: Body | None = None) -> Generator[Notice, None, Response]:
         headers = {"Accept": "text/event-stream, application/json"}
@@ -260,3 +280,6 @@ def _usage(usage: object, model: Model) -> Iterator[Usage]:
     if isinstance(usage, dict):
         put_in, put_out = (tokens(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         yield Usage(put_in, put_out, model.cost_usd(put_in, put_out))
+
+
+PROVIDER = Api

@@ -23,7 +23,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -36,6 +36,7 @@ from reka_cli.config import Config
 from reka_cli.errors import BadInput, NetworkError, UsageError
 from reka_cli.files import read, reading, show_path
 from reka_cli.messages import ChatRequest, Events, Message, Notice
+from reka_cli.providers import About, Log, Status
 
 if TYPE_CHECKING:
     from reka_cli.providers.api import Api
@@ -62,13 +63,15 @@ _PICTURES = frozenset({"image/jpeg", "image/png", "image/gif"})  # WebP is refus
 # `0.00.040.473 E llama_model_load: error loading model: tensor … is not within the file bounds`: time, level, function
 _ERROR = re.compile(r"[\d.]+ E (?:(?:\w+ +)?\w+: +)?(?:error(?: loading model)?: )?(.+)")
 
-Log = Callable[[str], None]
-
 
 class Local:
     """A GGUF file, its path the name of the model; the process that runs it is kept for the next question."""
 
     name: ClassVar[str] = "local"
+    about: ClassVar[About] = About(
+        "a GGUF model run on this machine by llama.cpp; nothing leaves it",
+        "`-m FILE.gguf`, for images `--mmproj FILE`",
+    )
     default_model: ClassVar[str] = ""
 
     def __init__(self, config: Config, pool: ConnectionPool, log: Log | None = None) -> None:
@@ -117,6 +120,13 @@ class Local:
         """See Provider.close."""
         with self._lock:
             self._stop()
+
+    @classmethod
+    def status(cls, config: Config) -> Status:  # noqa: ARG003
+        """See Provider.status."""
+        if find_spec("xllamacpp") is None:
+            return Status(cls.name, ready=False, problem='not installed: pip install "reka-cli[local]"')
+        return Status(cls.name, True, "-m FILE.gguf")
 
     def _running(self, settings: dict[str, Any], call: Call) -> _Child:
         """Return the process that has the model loaded; raise BadInput if it cannot be loaded."""
@@ -276,6 +286,9 @@ def _listen(stderr: IO[bytes], said: deque[str], log: Log | None) -> None:
             said.append(line)
             if log:
                 log(line)
+
+
+PROVIDER = Local
 
 
 def _serve() -> NoReturn:

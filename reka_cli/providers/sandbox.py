@@ -14,7 +14,7 @@ from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.hosts import HOSTS
 from reka_cli.messages import ChatRequest, Events, Notice
-from reka_cli.providers import Log
+from reka_cli.providers import About, Log, Status
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
 from reka_cli.sandbox.server import Server
@@ -28,6 +28,7 @@ class Sandbox:
     """A stand-in that needs no account and says in every answer that it is one."""
 
     name: ClassVar[str] = "sandbox"
+    about: ClassVar[About] = About("a stand-in for Reka that measures images", "nothing", "`sandbox`")
     default_model: str = "sandbox"
 
     def __init__(self, config: Config, pool: ConnectionPool, log: Log | None = None) -> None:
@@ -60,6 +61,11 @@ class Sandbox:
                 self._stop()
             self._web = self._api = self._stop = None
 
+    @classmethod
+    def status(cls, config: Config) -> Status:  # noqa: ARG003
+        """See Provider.status."""
+        return Status(cls.name, ready=True, source="nothing needed")
+
     def _started(self) -> tuple[Reka, Api]:
         """Return what asks the server, which is started unless it runs."""
         with self._lock:
@@ -74,3 +80,6 @@ class Sandbox:
 def _stop(server: Server, process: int) -> None:
     if process == os.getpid():  # the server of a forked child is its parent's
         server.__exit__()
+
+
+PROVIDER = Sandbox

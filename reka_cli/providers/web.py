@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from reka_cli.call import Call
 from reka_cli.catalogue import Model
 from reka_cli.config import Config
-from reka_cli.credentials import WebAccess, web_access
-from reka_cli.errors import BadInput, NotLoggedIn, ServiceError
+from reka_cli.credentials import WebAccess, in_words, stored_source, web_access
+from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
-from reka_cli.providers import WEB_MODELS, Log
+from reka_cli.providers import WEB_MODELS, About, Log, Status
 from reka_cli.schema import instruction
 from reka_cli.session import Session
 from reka_cli.stream import objects, tokens
@@ -52,6 +52,7 @@ class Reka:
     """Reka's web chat with the session of the user."""
 
     name: ClassVar[str] = "web"
+    about: ClassVar[About] = About("your own web session of Reka", "`reka-cli login`", "`reka-core`")
     default_model: str = "reka-core"
 
     def __init__(
@@ -106,6 +107,27 @@ class Reka:
 
     def close(self) -> None:
         """See Provider.close: there is nothing but connections, which are the pool's."""
+
+    @classmethod
+    def status(cls, config: Config) -> Status:
+        """See Provider.status."""
+        try:
+            access = web_access(config)
+        except RekaError as error:
+            return Status(cls.name, ready=False, problem=error.message)
+        if access is None:
+            return Status(cls.name, ready=False, problem="no session: reka-cli login")
+        if access.session is None:
+            token = access.token or ""
+            holds: tuple[str, ...] = (f"token of {len(token)} characters",)
+            return Status(cls.name, True, _source(config, access, "bearer"), holds, token_expiry_s(token))
+        holds = tuple(f"{one.name} of {len(one.value)} characters" for one in access.session.cookies)
+        ends_s = access.session.expires_s
+        source = _source(config, access, "session")
+        if ends_s is not None and ends_s <= time.time():
+            problem = f"expired {in_words(ends_s)}: reka-cli login"
+            return Status(cls.name, False, source, holds, ends_s, problem=problem)
+        return Status(cls.name, True, source, holds, ends_s)
 
     def _ask_about(
         self,
@@ -278,6 +300,14 @@ class _Question:
         return (yield from self._transport.send(self._call, "POST", path, headers=headers, body=body))
 
 
+def _source(config: Config, access: WebAccess, what: str) -> str:
+    if config.token:
+        return "REKA_TOKEN"
+    if access.session and not access.session_is_stored:
+        return f"REKA_COOKIES ({config.cookies_file})"
+    return stored_source(config, what)
+
+
 def _ends_within(token: str, seconds: float) -> bool:
     """Return whether a token says that it ends within so many seconds."""
     expires_s = token_expiry_s(token)
@@ -392,3 +422,6 @@ def _usage(metadata: object) -> Iterator[Usage]:
     if isinstance(metadata, dict):
         counts = [metadata.get(key) for key in ("input_tokens", "generated_tokens")]
         yield Usage(*map(tokens, counts))
+
+
+PROVIDER = Reka

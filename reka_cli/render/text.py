@@ -10,7 +10,7 @@ from reka_cli.messages import Done, Event, Notice, ReasoningDelta, Start, TextDe
 from reka_cli.terminal import Terminal
 
 
-def render_text(events: Iterable[Event], terminal: Terminal) -> None:
+def render(events: Iterable[Event], terminal: Terminal) -> None:
     """Write the answer to stdout and notices to stderr; what was written is a whole line however it ends."""
     text = _Text(terminal)
     try:

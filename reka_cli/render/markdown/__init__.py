@@ -24,7 +24,7 @@ _HEAD_START_S = 0.05  # the question goes out before what draws the answer is im
 _SWITCH_S = 0.0005  # how long a thread may keep the others waiting: who reads must not wait for who draws
 
 
-def render_markdown(answer: Answer, terminal: Terminal) -> None:
+def render(answer: Answer, terminal: Terminal) -> None:
     """Write the answer as it is to be read, notices to stderr; what came is there however it ends."""
     writer = _Painter(terminal) if terminal.repaints else _Printer(terminal)
     try:

@@ -12,7 +12,7 @@ from reka_cli.terminal import Terminal
 SCHEMA = "reka-cli/answer/1"
 
 
-def render_json(answer: Answer, terminal: Terminal) -> None:
+def render(answer: Answer, terminal: Terminal) -> None:
     """Write the whole answer as one line of JSON, notices to stderr."""
     for event in answer:
         match event:

@@ -7,11 +7,11 @@ from typing import Any, assert_never
 from reka_cli.answer import Answer
 from reka_cli.escapes import json_line
 from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Usage
-from reka_cli.render.json_object import answer_object
+from reka_cli.render.json import answer_object
 from reka_cli.terminal import Terminal
 
 
-def render_jsonl(answer: Answer, terminal: Terminal) -> None:
+def render(answer: Answer, terminal: Terminal) -> None:
     """Write each event to stdout at once, and last the whole answer; an error is written by who catches it."""
 
     def put(kind: str, **fields: Any) -> None:
