@@ -40,12 +40,13 @@ class _HungUp(RekaError):
     exit_code = 129
 
 
-_STOPS: dict[int, type[RekaError]] = {one.exit_code - 128: one for one in (_Interrupted, _Terminated, _HungUp)}
+# by number, for Windows has no signal.SIGHUP
+_STOPS: dict[int, type[RekaError]] = {1: _HungUp, 2: _Interrupted, 15: _Terminated}
 
 
 @dataclass
 class _Reporting:
-    """How errors are reported: what `--format` and `--debug` say, as soon as Typer has parsed them."""
+    """How errors are reported: what `--format` and `--debug` say once Typer has parsed them."""
 
     format: str = "text"
     debug: bool = False
@@ -63,7 +64,7 @@ class _Command(TyperCommand):
         try:
             rest = super().parse_args(ctx, args)
         except typer.TyperException:
-            # the same parser once more: what it does not know is skipped, so that it gets past the error
+            # the same parser once more, now past the error: it skips what it does not know
             ctx.resilient_parsing = ctx.ignore_unknown_options = True
             parsed, _, _ = self.make_parser(ctx).parse_args(given)
             ctx.obj.note(parsed)
@@ -112,12 +113,15 @@ def main(arguments: Sequence[str]) -> int:
         return _stopped(stop.number, reporting.format)
     except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
-            report(IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"), reporting.format)
+            report(
+                IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"),
+                reporting.format,
+            )
             _end_quietly(0)
             return IncompleteAnswer.exit_code
         _trace(reporting)
-        bug = RekaError(f"a bug of reka-cli: {type(error).__name__}", hint="--debug shows where it happened")
-        report(bug, reporting.format)
+        message = f"a bug of reka-cli: {type(error).__name__}"
+        report(RekaError(message, hint="--debug shows where it happened"), reporting.format)
         return RekaError.exit_code
 
 
@@ -126,12 +130,13 @@ def _usage(error: typer.TyperException, format_: str) -> int:
     message = " ".join(str(format_message() if format_message else error).split())
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "reka-cli"
-    report(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help"), format_)
+    message = message[:1].lower() + message[1:].rstrip(".")
+    report(UsageError(message, hint=f"{command} --help"), format_)
     return UsageError.exit_code
 
 
 def _stopped(number: int, format_: str) -> int:
-    """Report a signal to a program, which waits for the last event. A person knows what happened."""
+    """Report a signal to a program, which waits for the last event; a person knows of it."""
     if format_ in FOR_PROGRAMS:
         stop = _STOPS[number]
         report(stop(stop.code), format_)
@@ -139,7 +144,7 @@ def _stopped(number: int, format_: str) -> int:
 
 
 def _trace(reporting: _Reporting) -> None:
-    """With --debug, say where it happened; what libraries say of it could hold a secret and is left out."""
+    """With --debug, print where it happened, without messages: those of libraries may hold secrets."""
     if reporting.debug:
         import traceback
 
@@ -160,9 +165,13 @@ def _end_quietly(code: int) -> int:
 
 
 def _application(arguments: Sequence[str]) -> typer.Typer:
-    """Put the command that is asked for behind the root; all of them where it is not the first argument."""
-    # without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file
-    app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    """Return the program with the command that the first argument names, or with all commands."""
+    app = typer.Typer(
+        name="reka-cli",
+        rich_markup_mode=None,  # otherwise help and usage errors import Rich: twice the time
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     app.callback(invoke_without_command=True)(_root)
     for name in set(arguments[:1]) & set(COMMANDS) or COMMANDS:
         app.command(cls=_Command)(getattr(import_module(f"reka_cli.commands.{name}"), name))

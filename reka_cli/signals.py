@@ -1,7 +1,7 @@
 """What SIGINT, SIGTERM and SIGHUP do: clean up, then end the process by that same signal.
 
-A shell ends a loop on Ctrl-C only if the command in it died of SIGINT. A command that exits with code 130 instead
-looks as if it had handled the signal, and bash starts the next turn.
+A shell ends a loop on Ctrl-C only if the command in it died of SIGINT. A command that exits with
+code 130 instead looks as if it had handled the signal, and bash starts the next turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import NoReturn
 
 _PATIENCE_S = 1.0  # from a signal to the end
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-_NUMBERS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # Windows has no SIGHUP
+# Windows has no SIGHUP
+_NUMBERS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 class Terminated(BaseException):
@@ -30,7 +31,7 @@ class Terminated(BaseException):
 
 
 class _State:
-    """What the handlers know. There is one for the process, as there is one handler for each signal."""
+    """What the handlers know: one for the process, which has one handler for each signal."""
 
     def __init__(self) -> None:
         self.discard_files: Callable[[], None] | None = None
@@ -42,11 +43,11 @@ _state = _State()
 
 
 def install(discard_files: Callable[[], None] | None = None) -> None:
-    """Handle the signals that are not ignored: nohup and background jobs of a shell stay as they are.
+    """Handle the signals, except those that are ignored: nohup and background jobs rely on that.
 
-    A signal unwinds the main thread with KeyboardInterrupt (SIGINT) or Terminated. After a second signal, or when
-    unwinding takes longer than a second, the process ends on the spot. `discard_files` removes unfinished files; it
-    is called in the handler, before anything is unwound.
+    A signal unwinds the main thread with KeyboardInterrupt (SIGINT) or Terminated. After a second
+    signal, or when unwinding takes longer than a second, the process ends on the spot.
+    `discard_files` removes unfinished files. The handler calls it before it unwinds.
     """
     _state.discard_files = discard_files
     for number in _NUMBERS:
@@ -63,13 +64,15 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def taking_interrupt(action: Callable[[], None]) -> Iterator[None]:
-    """Call `action` at the first Ctrl-C inside the block, which goes on; the next Ctrl-C unwinds as usual.
+    """Call `action` at the first Ctrl-C inside the block, which goes on; the next one unwinds.
 
-    `action` runs in the signal handler, in the middle of whatever the main thread does. It must not wait for a lock
-    that the main thread may hold: setting a flag and `queue.SimpleQueue.put` are safe, `queue.Queue.put` is not.
-    What the main thread waits for goes on afterwards, so `action` has to end that wait if it is to end.
+    `action` runs in the signal handler, in the middle of whatever the main thread does. It must not
+    wait for a lock that the main thread may hold: setting a flag and `queue.SimpleQueue.put` are
+    safe, `queue.Queue.put` is not. Afterwards the main thread goes on waiting for what it waited
+    for, unless `action` ends that. An exception that `action` raises unwinds the main thread.
 
-    Blocks can be nested: the innermost one counts. Without `install`, and where Ctrl-C is ignored, nothing changes.
+    Blocks can be nested: the innermost one counts, with one Ctrl-C of its own. Without `install`,
+    and where SIGINT is ignored, `action` is never called.
 
         keys = queue.SimpleQueue()
         with taking_interrupt(lambda: keys.put("stop")):
@@ -84,10 +87,10 @@ def taking_interrupt(action: Callable[[], None]) -> Iterator[None]:
 
 
 def raise_in_main(error: BaseException) -> None:
-    """Raise `error` in the main thread, even while it waits for a socket. Call it from any other thread.
+    """Raise `error` in the main thread, even while it waits for a socket.
 
-    Where the handler of SIGINT is not the one of `install`, that handler runs instead; where SIGINT is ignored or a
-    signal already ends the process, nothing happens.
+    To be called from other threads. It takes no notice of `taking_interrupt`. Without `install`,
+    the main thread gets what SIGINT does there: KeyboardInterrupt, or nothing if it is ignored.
     """
     handler = signal.getsignal(signal.SIGINT)
     if handler is _handle:
@@ -102,19 +105,19 @@ def raise_in_main(error: BaseException) -> None:
 
 
 def die(number: int) -> NoReturn:
-    """End the process by a signal, or with exit code 128 + `number` where a signal cannot end it."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed at start
+    """End the process by a signal, or with exit code 128 + `number` where that is impossible."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):
             stream.flush()
     _die(number)
 
 
 def _die(number: int) -> NoReturn:
     if os.name == "posix":
-        with contextlib.suppress(ValueError):  # not the main thread: then _handle restored the default action
+        with contextlib.suppress(ValueError):  # not the main thread: _handle has done it already
             signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
-    os._exit(128 + number)  # Windows, and process 1 of a container, which signals of its own cannot end
+    os._exit(128 + number)  # Windows, and process 1 of a container: no signal of its own ends it
 
 
 def _handle(number: int, _frame: object) -> None:
@@ -127,13 +130,14 @@ def _handle(number: int, _frame: object) -> None:
             action()
             return
     if _state.discard_files:
-        _state.discard_files()  # a terminal that closes sends SIGHUP twice, and the second one does not wait
-    uninstall()
-    _thread.start_new_thread(_give_up, (number,))  # a threading.Thread takes locks that may be held here
+        _state.discard_files()  # now: a terminal that closes sends a second SIGHUP soon
+    uninstall()  # the second signal ends the process at once
+    # not a threading.Thread, which takes locks that the main thread may hold here
+    _thread.start_new_thread(_give_up, (number,))
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 def _give_up(number: int) -> NoReturn:
-    """End the process if unwinding takes too long: perhaps nobody reads what is still to be written."""
+    """End the process if unwinding takes too long, such as writing to a pipe that nobody reads."""
     time.sleep(_PATIENCE_S)
     _die(number)

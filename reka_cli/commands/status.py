@@ -13,6 +13,7 @@ from typer import Option
 from reka_cli import providers
 from reka_cli.call import Limits
 from reka_cli.client import finished
+from reka_cli.commands._options import CheckTimeoutOption, ProviderOption, QuietOption
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, api_access, web_access
 from reka_cli.deadline import Deadline
@@ -39,11 +40,11 @@ class State:
 
 def status(
     as_json: Annotated[bool, Option("--json", help="One JSON object.")] = False,
-    check: Annotated[bool, Option("--check", help="Ask the service: exit 3 if it refuses them.")] = False,
-    provider: Annotated[str | None, Option("--provider", help="The one to check; without it as for ask.")] = None,
+    check: Annotated[bool, Option("--check", help="Ask the service of --provider; exit 3 if it rejects them.")] = False,
+    provider: ProviderOption = None,
     warn_days: Annotated[float, Option("--warn-days", help="With --check, warn if fewer are left.", min=0)] = 2.0,
-    timeout: Annotated[float, Option("--timeout", metavar="S", help="For the check.")] = 60.0,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+    timeout: CheckTimeoutOption = 60.0,
+    quiet: QuietOption = False,
 ) -> None:
     """Show which ways to a model are ready, where their credentials come from, and until when they hold."""
     config = Config.read()
