@@ -20,12 +20,11 @@ from reka_cli.schema import read as read_schema
 from reka_cli.stdin import PIPED_IMAGE, read_image, read_text
 from reka_cli.terminal import Terminal
 
-# NamedTuple, because making two dataclasses of this size would cost 1 ms at every start
-
 _FORBIDDEN = "- reads standard input, which --no-stdin forbids"
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
 
 
+# NamedTuple, because making two dataclasses of this size would cost 1 ms at every start
 class AskOptions(NamedTuple):
     """The options of every command that asks; reka_cli/commands/_options.py declares them."""
 
