@@ -4,86 +4,124 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from itertools import pairwise, takewhile
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
-from reka_cli import __version__
+from reka_cli import __version__, signals
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.files import abandon
 from reka_cli.terminal import FOR_PROGRAMS, OutputClosed, Terminal, report, say
 
 COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
 
-_PATIENCE_S = 1.0  # from a signal to the end
+_TYPER_INTERRUPTED = 130  # what Typer returns after a KeyboardInterrupt inside a command
 
 
-class Terminated(BaseException):
-    """SIGTERM came: unwind, so that sockets and files are closed, then end."""
-
-
-class _WasInterrupted(RekaError):
+class _Interrupted(RekaError):
     code = "interrupted"
     exit_code = 130
 
 
-class _WasTerminated(RekaError):
+class _Terminated(RekaError):
     code = "terminated"
     exit_code = 143
 
 
+class _HungUp(RekaError):
+    code = "hangup"
+    exit_code = 129
+
+
+# by number, for Windows has no signal.SIGHUP
+_STOPS: dict[int, type[RekaError]] = {1: _HungUp, 2: _Interrupted, 15: _Terminated}
+
+
+@dataclass
+class _Reporting:
+    """How errors are reported: what `--format` and `--debug` say once Typer has parsed them."""
+
+    format: str = "text"
+    debug: bool = False
+
+    def note(self, parsed: dict[str, Any]) -> None:
+        self.format = parsed.get("format_") or self.format
+        self.debug = parsed.get("debug") or self.debug
+
+
+class _Command(TyperCommand):
+    """A command that notes how errors are reported, also when its arguments cannot be parsed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.TyperException:
+            # the same parser once more, now past the error: it skips what it does not know
+            ctx.resilient_parsing = ctx.ignore_unknown_options = True
+            parsed, _, _ = self.make_parser(ctx).parse_args(given)
+            ctx.obj.note(parsed)
+            raise
+        ctx.obj.note(ctx.params)
+        return rest
+
+
 def entry() -> NoReturn:
-    """The console script: one command, then the end of the process."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    """Run one command, then end the process: by the signal that stopped the command, if one did."""
+    signals.install(discard_files=abandon)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; stderr is for the user
     try:
         code = main(sys.argv[1:])
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # what is left is the interpreter's own end
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
+        signals.uninstall()  # what is left is the interpreter's own end
+    except KeyboardInterrupt:  # while an error was reported
+        code = -signal.SIGINT
+    except signals.Terminated as stop:
+        code = -stop.number
+    if code < 0:
+        signals.die(-code)
     sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code."""
-    format_ = _format(arguments)
+    """Run one command. Return its exit code, or -N if signal N stopped it."""
+    reporting = _Reporting()
     try:
-        ended = _application(arguments)(list(arguments), prog_name="reka-cli", standalone_mode=False)
-        if ended == _WasInterrupted.exit_code:  # what Typer makes of a KeyboardInterrupt inside a command
+        run = _application(arguments)
+        ended = run(list(arguments), prog_name="reka-cli", standalone_mode=False, obj=reporting)
+        if ended == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt
         return ended if isinstance(ended, int) else 0
     except RekaError as error:
-        _trace(arguments)
-        report(error, format_)
+        _trace(reporting)
+        report(error, reporting.format)
         return error.exit_code
     except typer.TyperException as error:
-        return _usage(error, format_)
+        return _usage(error, reporting.format)
     except (OutputClosed, SystemExit):  # Typer ends so when nobody reads the help
         return _end_quietly(141)
     except KeyboardInterrupt:
-        return _stopped(_WasInterrupted("interrupted"), format_)
-    except Terminated:
-        return _stopped(_WasTerminated("terminated"), format_)
+        return _stopped(signal.SIGINT, reporting.format)
+    except signals.Terminated as stop:
+        return _stopped(stop.number, reporting.format)
     except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
-            report(IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"), format_)
+            report(
+                IncompleteAnswer(f"cannot write: {os.strerror(error.errno).lower()}"),
+                reporting.format,
+            )
             _end_quietly(0)
             return IncompleteAnswer.exit_code
-        _trace(arguments)
-        bug = RekaError(f"a bug of reka-cli: {type(error).__name__}", hint="--debug shows where it happened")
-        report(bug, format_)
+        _trace(reporting)
+        message = f"a bug of reka-cli: {type(error).__name__}"
+        report(RekaError(message, hint="--debug shows where it happened"), reporting.format)
         return RekaError.exit_code
 
 
@@ -92,29 +130,22 @@ def _usage(error: typer.TyperException, format_: str) -> int:
     message = " ".join(str(format_message() if format_message else error).split())
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "reka-cli"
-    report(UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help"), format_)
+    message = message[:1].lower() + message[1:].rstrip(".")
+    report(UsageError(message, hint=f"{command} --help"), format_)
     return UsageError.exit_code
 
 
-def _stopped(stop: RekaError, format_: str) -> int:
-    """A person knows that it was stopped; a program that reads events waits for the last one."""
+def _stopped(number: int, format_: str) -> int:
+    """Report a signal to a program, which waits for the last event; a person knows of it."""
     if format_ in FOR_PROGRAMS:
-        report(stop, format_)
-    return stop.exit_code
+        stop = _STOPS[number]
+        report(stop(stop.code), format_)
+    return -number
 
 
-def _format(arguments: Sequence[str]) -> str:
-    """Find out how errors are to be written from the bare arguments, for there may be no parsed ones."""
-    found = "text"
-    for argument, following in pairwise([*takewhile(lambda one: one != "--", arguments), ""]):
-        if option := re.fullmatch(r"(?:--format|-[a-z]*f)=?(\w*)", argument):
-            found = option[1] or following
-    return found
-
-
-def _trace(arguments: Sequence[str]) -> None:
-    """With --debug, say where it happened; what libraries say of it could hold a secret and is left out."""
-    if "--debug" in arguments:
+def _trace(reporting: _Reporting) -> None:
+    """With --debug, print where it happened, without messages: those of libraries may hold secrets."""
+    if reporting.debug:
         import traceback
 
         say("Traceback (most recent call last):")
@@ -127,20 +158,6 @@ def _trace(arguments: Sequence[str]) -> None:
             error = error.__cause__
 
 
-def _stop(number: int, _: object) -> NoReturn:
-    """Unwind, but not for long: nobody may be reading what is still to be written."""
-    signal.signal(number, signal.SIG_DFL)  # the second one does not wait
-    patience = threading.Timer(_PATIENCE_S, _give_up, [128 + number])
-    patience.daemon = True
-    patience.start()
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-
-def _give_up(code: int) -> NoReturn:
-    abandon()
-    os._exit(code)
-
-
 def _end_quietly(code: int) -> int:
     """Keep the interpreter from complaining, on its way out, that nobody reads stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -148,12 +165,16 @@ def _end_quietly(code: int) -> int:
 
 
 def _application(arguments: Sequence[str]) -> typer.Typer:
-    """Put the command that is asked for behind the root; all of them where it is not the first argument."""
-    # without rich_markup_mode=None, help and usage errors import Rich: twice the time, and boxes in a log file
-    app = typer.Typer(name="reka-cli", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    """Return the program with the command that the first argument names, or with all commands."""
+    app = typer.Typer(
+        name="reka-cli",
+        rich_markup_mode=None,  # otherwise help and usage errors import Rich: twice the time
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     app.callback(invoke_without_command=True)(_root)
     for name in set(arguments[:1]) & set(COMMANDS) or COMMANDS:
-        app.command()(getattr(import_module(f"reka_cli.commands.{name}"), name))
+        app.command(cls=_Command)(getattr(import_module(f"reka_cli.commands.{name}"), name))
     return app
 
 

@@ -1,4 +1,4 @@
-"""Standard input: a part of the question, a picture, or a secret; it never keeps us waiting past the deadline."""
+"""Standard input: a part of the question, an image, or a secret; reading it ends at the deadline."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import time
 from typing import TextIO
 
 from reka_cli.deadline import Deadline
-from reka_cli.errors import BadInput, UsageError
+from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.files import read_error
 from reka_cli.terminal import Terminal
 
-PIPED_PICTURE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
+PIPED_IMAGE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
 
 _SILENT_S = 2.0  # how long it may say nothing before that is said
 _LARGEST = 10 << 20  # bytes of a question
 _NOT_READ = "-n does not read it"
 
 
-def piped_text(terminal: Terminal, deadline: Deadline) -> str:
+def read_text(terminal: Terminal, deadline: Deadline) -> str:
     """Read standard input to its end; "" if it is a terminal or closed.
 
     Raises DeadlineExceeded if the end does not come, BadInput if it is no text or too much.
@@ -30,28 +30,28 @@ def piped_text(terminal: Terminal, deadline: Deadline) -> str:
     if not _is_piped(sys.stdin):
         return ""
     waiting = f"waiting for standard input, which is part of the question ({_NOT_READ})"
-    data = _piped(terminal, deadline, _LARGEST, waiting, _NOT_READ)
+    data = _read_to_end(terminal, deadline, _LARGEST, waiting, _NOT_READ)
     if len(data) > _LARGEST:
         raise BadInput(f"standard input is longer than {_LARGEST >> 20} MB")
     return _text(data)
 
 
-def piped_picture(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
+def read_image(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
     """Read standard input to its end, or one byte more than `largest`.
 
     Raises UsageError if it is a terminal, BadInput if there is nothing, DeadlineExceeded if the end does not come.
     """
     if not _is_piped(sys.stdin):
         what = "closed" if sys.stdin is None else "a terminal"
-        raise UsageError(f"- is standard input, which is {what}", hint=PIPED_PICTURE)
+        raise UsageError(f"- is standard input, which is {what}", hint=PIPED_IMAGE)
     waiting = "waiting for standard input, which is to be a picture"
-    data = _piped(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
+    data = _read_to_end(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
     if not data:
-        raise BadInput("there is no picture on standard input", hint=PIPED_PICTURE)
+        raise BadInput("there is no picture on standard input", hint=PIPED_IMAGE)
     return data
 
 
-def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
+def _read_to_end(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
     """Read standard input to its end, or more than `largest` bytes; `waiting` is said if nothing comes."""
     blocks: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
     threading.Thread(target=_read_blocks, args=(blocks,), daemon=True).start()
@@ -62,10 +62,8 @@ def _piped(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, h
             block = blocks.get(timeout=waiting_s)
         except queue.Empty:
             if deadline.passed:
-                error = deadline.error()
-                error.message = f"standard input did not end within {deadline.total_s:g} s"
-                error.hint = hint
-                raise error from None
+                message = f"standard input did not end within {deadline.total_s:g} s"
+                raise DeadlineExceeded(message, hint=hint) from None
             terminal.notice(waiting)
         else:
             if isinstance(block, OSError):
@@ -107,7 +105,7 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise BadInput("standard input is not UTF-8 text", hint=PIPED_PICTURE) from error
+        raise BadInput("standard input is not UTF-8 text", hint=PIPED_IMAGE) from error
 
 
 def secret(what: str) -> str:

@@ -133,7 +133,7 @@ def test_an_event_is_written_when_it_comes(clean_env: dict[str, str]) -> None:
     interrupted = error("interrupted", 130, "interrupted")
     assert "".join(event.get("text", "") for event in lines(seen.decode())) == HALF
     assert lines(rest.decode()) == [{"type": "error", **interrupted}]
-    assert (process.returncode, json.loads(stderr)) == (130, interrupted)
+    assert (process.returncode, json.loads(stderr)) == (-signal.SIGINT, interrupted)
 
 
 def test_a_retry_is_counted_and_told(run: Run) -> None:
@@ -174,11 +174,26 @@ def test_wrong_usage_is_told_in_json_however_the_format_is_given(run: Run, argum
     assert (result.exit_code, result.stdout, json.loads(result.stderr)) == (2, "", expected)
 
 
-def test_an_option_that_does_not_exist_is_told_in_json(run: Run) -> None:
-    result = run("ask", "-f", "json", "--imgae", "x")
+@pytest.mark.parametrize("arguments", [["-f", "json", "--imgae", "x"], ["--imgae", "x", "-vfjson"]])
+def test_an_option_that_does_not_exist_is_told_in_json(run: Run, arguments: list[str]) -> None:
+    result = run("ask", *arguments)
 
     message = "no such option: --imgae (Possible options: --image, --live, --timeout)"
     assert json.loads(result.stderr) == error("usage", 2, message, hint="reka-cli ask --help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-tokens", "x", "--format=json"], "invalid value for '--max-tokens': 'x' is not a valid int range"),
+        (["-f", "json", "--timeout"], "option '--timeout' requires an argument"),
+    ],
+)
+def test_a_value_that_cannot_be_parsed_is_told_in_json(run: Run, arguments: list[str], message: str) -> None:
+    result = run("ask", "hello", *arguments)
+
+    told = json.loads(result.stderr)["error"]
+    assert (result.exit_code, result.stdout, told["code"], told["message"]) == (2, "", "usage", message)
 
 
 @pytest.mark.parametrize("arguments", [["--", "-fjson"], ["-f", "text", "-s", "json"]])
@@ -219,7 +234,7 @@ def test_every_error_has_a_code_in_the_document() -> None:
     codes = {one.code for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.RekaError)}
 
     named = SCHEMAS["error"]["properties"]["error"]["properties"]["code"]["enum"]
-    assert sorted(named) == sorted([*codes, "interrupted", "terminated"])
+    assert sorted(named) == sorted([*codes, "interrupted", "terminated", "hangup"])
 
 
 def test_no_control_character_stands_in_a_line() -> None:

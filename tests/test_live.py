@@ -51,6 +51,21 @@ from reka_cli.cli import entry
 Draft.finished = Draft.end = None  # a bug
 entry()
 """
+TAKING = """\
+from reka_cli import signals
+from reka_cli.cli import entry
+from reka_cli.render.markdown.draft import Draft
+
+feed = Draft.feed
+
+def fail_at_the_end(draft, text):
+    feed(draft, text)
+    1 / ("Reka," not in draft.text)  # a bug; after that word the service is silent
+
+Draft.feed = fail_at_the_end
+with signals.taking_interrupt(lambda: print("taken")):
+    entry()
+"""
 BUG = "error: a bug of reka-cli: TypeError\nhint: --debug shows where it happened\n"
 
 
@@ -167,6 +182,66 @@ def test_a_bug_in_the_layout_does_not_cost_what_came(
     assert shown.startswith("\n# A")
 
 
+def test_a_bug_in_the_layout_is_no_ctrl_c_of_the_user(clean_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall", program=("-c", TAKING)) as terminal:
+        code, came = terminal.read()
+
+    told = [HALF, *BUG.replace("TypeError", "ZeroDivisionError").splitlines()]
+    assert (code, came.replace("\r\n", "\n").splitlines()[-3:]) == (70, told)
+    assert "taken" not in came
+
+
+SETTINGS = """
+import signal
+import sys
+import threading
+from reka_cli.answer import Answer
+from reka_cli.errors import ServiceError
+from reka_cli.messages import Done, Start, TextDelta
+from reka_cli.render import render
+from reka_cli.terminal import Terminal
+
+def settings():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTSTP)]
+    return (*handlers, sys.getswitchinterval())
+
+def events(*errors):
+    yield Start("m")
+    assert (settings() == before) is False
+    yield TextDelta("hello")
+    for error in errors:
+        raise error
+    yield Done("stop")
+
+def show(*errors):
+    try:
+        render("markdown", Answer(events(*errors), "web", "m"), Terminal())
+    except BaseException as error:
+        print(type(error).__name__, file=sys.stderr)
+    print(settings() == before, file=sys.stderr)
+
+before = settings()
+show()
+show(ServiceError("failed"))
+show(KeyboardInterrupt())
+thread = threading.Thread(target=show)
+thread.start()
+thread.join()
+"""
+
+
+def test_the_settings_of_the_process_are_restored_however_an_answer_ends() -> None:
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm"}
+    ended = subprocess.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    os.close(theirs)
+    came = os.read(ours, 65_536)
+    os.close(ours)
+
+    told = ["True", "ServiceError", "True", "KeyboardInterrupt", "True", "True"]
+    assert (ended.stderr.decode().splitlines(), left(came.decode())) == (told, ["hello"] * 4)
+
+
 def test_a_narrow_pipe_says_so_itself(run: Run, markdown_env: dict[str, str]) -> None:
     result = run("ask", "-n", "-f", "markdown", "hello", env=markdown_env | {"COLUMNS": "40"})
 
@@ -178,14 +253,14 @@ def test_what_came_before_a_silence_is_on_the_screen(clean_env: dict[str, str]) 
         terminal.read_until(HALF)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int, code: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int) -> None:
     with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
         terminal.read_until(HALF)
         terminal.process.send_signal(number)
         ended, came = terminal.read()
 
-    assert (ended, left(came)) == (code, [HALF])
+    assert (ended, left(came)) == (-number, [HALF])
     assert came.endswith("\r\n")
     assert came.count("\x1b[?2026h") == came.count("\x1b[?2026l")
 

@@ -218,7 +218,7 @@ def test_the_command_prints_what_to_export_and_serves(run: Run, clean_env: dict[
     assert sorted(exported) == ["REKA_MODEL", "REKA_TOKEN", "REKA_WEB_BASE"]
     assert api_base == f"{exported['REKA_WEB_BASE']}/v1"
     assert (result.exit_code, result.stderr) == (0, "")
-    assert process.returncode == 130
+    assert process.returncode == -signal.SIGINT
     assert "POST /api/chat" in stderr
 
 

@@ -1,10 +1,13 @@
-"""Ctrl-C and SIGTERM in every phase of a question: the end comes at once, and nothing is left behind."""
+"""Ctrl-C, SIGTERM and SIGHUP in every phase of a question: it dies of the signal, at once, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import pty
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,13 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from misbehaviours import FORMATS
 
 LONGEST_S = 3.0  # what is measured is 0.1 s; a busy machine may take more
-SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130}
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 DELTA = b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}]}\n\n'
 
@@ -120,7 +124,13 @@ class Asking:
 def asking(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Asking]]:
     with contextlib.ExitStack() as stack:
 
-        def asking(address: tuple[str, int], *arguments: str, scheme: str = "http", **popen: object) -> Asking:
+        def asking(
+            address: tuple[str, int],
+            *arguments: str,
+            scheme: str = "http",
+            program: tuple[str, str] = ("-m", "reka_cli"),
+            **popen: object,
+        ) -> Asking:
             folder = tmp_path / "tmp"
             folder.mkdir()
             env = clean_env | {
@@ -129,7 +139,7 @@ def asking(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., 
                 "TMPDIR": str(folder),
                 "NO_PROXY": "*",
             }
-            command = [sys.executable, "-m", "reka_cli", "ask", "--debug", *arguments]
+            command = [sys.executable, *program, "ask", "--debug", *arguments]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
             process = stack.enter_context(subprocess.Popen(command, env=env, cwd=ROOT, **streams))
             stack.callback(process.kill)
@@ -138,7 +148,7 @@ def asking(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., 
         yield asking
 
 
-@pytest.fixture(params=SIGNALS, ids=lambda number: signal.Signals(number).name)
+@pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
 def sent(request: pytest.FixtureRequest) -> int:
     number: int = request.param
     return number
@@ -150,7 +160,7 @@ def waiting_bytes(pipe: int) -> int:
 
 def check(ended: tuple[int, bytes, float, list[str]], sent: int, rest: bytes = b"") -> None:
     exit_code, stdout, took_s, left = ended
-    assert (exit_code, stdout, left) == (SIGNALS[sent], rest, [])
+    assert (exit_code, stdout, left) == (-sent, rest, [])
     assert took_s < LONGEST_S
 
 
@@ -221,7 +231,7 @@ def test_while_the_answer_comes_for_a_program(
         assert service.asked.wait(60)
 
     exit_code, rest, took_s, left = question.end(sent)
-    assert (exit_code, left, rest.count(b"\n")) == (SIGNALS[sent], [], {"json": 0, "jsonl": 1}[format_])
+    assert (exit_code, left, rest.count(b"\n")) == (-sent, [], {"json": 0, "jsonl": 1}[format_])
     assert took_s < LONGEST_S
     assert service.closed.wait(60)
 
@@ -250,7 +260,7 @@ def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callab
 
     exit_code, _, took_s, left = question.end(sent)
     os.close(read_end)
-    assert (seen, exit_code, left) == (b"x", SIGNALS[sent], [])
+    assert (seen, exit_code, left) == (b"x", -sent, [])
     assert took_s < LONGEST_S
     assert service.closed.wait(60)
 
@@ -262,8 +272,7 @@ def test_a_second_signal_does_not_wait(peer: Callable[..., Peer], asking: Callab
     question.process.send_signal(sent)
 
     exit_code, _, took_s, left = question.end(sent)
-    assert exit_code in (SIGNALS[sent], -sent)
-    assert left == []
+    assert (exit_code, left) == (-sent, [])
     assert took_s < LONGEST_S
 
 
@@ -276,3 +285,116 @@ def test_a_reader_that_is_gone_is_no_error_in_any_format(clean_env: dict[str, st
     os.close(write_end)
 
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+LOOPS = {
+    "for": 'for turn in 1 2 3; do echo "turn $turn"; "$@"; done; echo finished',
+    "while": 'find reka_cli -name "*.py" | while read -r file; do echo "turn 1"; "$@"; done; echo finished',
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("shell", ["bash", "dash", "sh", "zsh"])
+def test_one_ctrl_c_ends_the_loop_of_a_shell(
+    peer: Callable[..., Peer], clean_env: dict[str, str], shell: str, loop: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    service = peer(HEAD + b"\r\n" + DELTA % b"half", again=b": alive\n\n")
+    base_url = f"http://127.0.0.1:{service.address[1]}/v1"
+    env = clean_env | {"REKA_API_BASE": base_url, "REKA_MODEL": "m", "NO_PROXY": "*", "TERM": "xterm"}
+    command = [shell, "-c", LOOPS[loop], shell, sys.executable, "-m", "reka_cli", "ask", "-n", "hello"]
+    ours, theirs = pty.openpty()
+
+    streams: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    streams["preexec_fn"] = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the terminal of the new session
+    with subprocess.Popen(command, env=env, cwd=ROOT, start_new_session=True, **streams) as process:
+        os.close(theirs)
+        seen = b""
+        while b"half" not in seen:
+            seen += os.read(ours, 65_536)
+        os.write(ours, b"\x03")
+        with contextlib.suppress(OSError):  # Linux reports the end of the last process so
+            while chunk := os.read(ours, 65_536):
+                seen += chunk
+        returncode = process.wait(20)
+    os.close(ours)
+
+    assert (returncode, re.findall(rb"turn \d|finished|Traceback", seen)) == (-signal.SIGINT, [b"turn 1"])
+
+
+TOY = """\
+import queue
+import sys
+import types
+
+from reka_cli import cli, signals
+
+
+def toy() -> None:
+    with signals.taking_interrupt(lambda: sys.exit("the block is not inside")):
+        pass
+    for turn in ("first", "second"):
+        taken = queue.SimpleQueue()
+        with signals.taking_interrupt(lambda: taken.put(turn)):
+            print("ready", flush=True)
+            print(taken.get(), flush=True)
+    with signals.taking_interrupt(lambda: print("once", flush=True)):
+        try:
+            print("ready", flush=True)
+            queue.SimpleQueue().get()
+        finally:
+            print("unwound", flush=True)
+
+
+sys.modules["reka_cli.commands.toy"] = types.SimpleNamespace(toy=toy)
+cli.COMMANDS = ("toy",)
+sys.argv = ["reka-cli", "toy"]
+cli.entry()
+"""
+
+
+def test_a_command_can_take_the_first_ctrl_c_of_each_block(clean_env: dict[str, str]) -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", TOY], env=clean_env, cwd=ROOT, **pipes) as process:
+        assert process.stdout
+        seen = []
+        for turn in (b"first", b"second", b"once"):
+            seen.append(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            seen.append(process.stdout.readline())
+            assert seen[-2:] == [b"ready\n", turn + b"\n"]
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        rest, stderr = process.communicate(timeout=20)
+
+    assert (process.returncode, rest, stderr) == (-signal.SIGINT, b"unwound\n", b"")
+    assert time.monotonic() - started < LONGEST_S
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_that_is_ignored_at_start_stays_ignored(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], ignored: signal.Signals
+) -> None:
+    service = peer(HEAD + b"\r\n" + DELTA % b"half", again=DELTA % b"+")
+    question = asking(service.address, "hello", preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN))
+    question.shows(b"half")
+    question.process.send_signal(ignored)
+    question.shows(b"+")
+
+    exit_code, _, took_s, left = question.end(signal.SIGTERM)
+    assert (exit_code, left) == (-signal.SIGTERM, [])
+    assert took_s < LONGEST_S
+
+
+def test_where_a_signal_cannot_end_the_process_the_exit_code_tells(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
+    code = "import signal; signal.raise_signal = lambda _: None; from reka_cli.__main__ import main; main()"
+    service = peer(HEAD + b"\r\n" + DELTA % b"half", again=b": alive\n\n")
+    question = asking(service.address, "hello", program=("-c", code))
+    question.shows(b"half")
+
+    exit_code, rest, took_s, left = question.end(sent)
+    assert (exit_code, rest, left) == (128 + sent, b"\n", [])
+    assert took_s < LONGEST_S

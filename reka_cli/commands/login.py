@@ -14,6 +14,7 @@ from typer import Option
 from reka_cli import credentials
 from reka_cli.call import Call, Limits
 from reka_cli.client import Client, finished
+from reka_cli.commands._options import CheckTimeoutOption, QuietOption
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess
 from reka_cli.deadline import Deadline
@@ -41,8 +42,8 @@ def login(
     only_list: Annotated[bool, Option("--list", help="Look through the browsers, and store nothing.")] = False,
     export: Annotated[str | None, Option("--export", metavar="FILE", help="Write it to a cookie file.")] = None,
     no_verify: Annotated[bool, Option("--no-verify", help="Store it without asking the service.")] = False,
-    timeout: Annotated[float, Option("--timeout", metavar="S", help="For the check with the service.")] = 60.0,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+    timeout: CheckTimeoutOption = 60.0,
+    quiet: QuietOption = False,
 ) -> None:
     """Take the session of the web chat from a browser, or a key for the API, and keep it for every question.
 

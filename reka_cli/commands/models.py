@@ -11,6 +11,14 @@ from typer import Option
 
 from reka_cli.catalogue import Model
 from reka_cli.client import Client, Listing
+from reka_cli.commands._options import (
+    DebugOption,
+    InsecureHttpOption,
+    ProviderOption,
+    QuietOption,
+    RetriesOption,
+    TimeoutOption,
+)
 from reka_cli.config import Config
 from reka_cli.terminal import Terminal, say
 
@@ -18,20 +26,21 @@ _COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M ou
 
 
 def models(
-    provider: Annotated[str | None, Option("--provider", help="The way to a model: auto, web, api, sandbox.")] = None,
+    provider: ProviderOption = None,
     as_json: Annotated[bool, Option("--json", help="One JSON object with all that is known.")] = False,
     refresh: Annotated[bool, Option("--refresh", help="Ask, even if a list of today is at hand.")] = False,
-    timeout: Annotated[float, Option("--timeout", metavar="S", help="For everything, retries too.")] = 60.0,
-    retries: Annotated[int, Option("--retries", help="More attempts when the service is busy.", min=0)] = 2,
-    insecure_http: Annotated[bool, Option("--insecure-http", help="Allow http:// to another machine.")] = False,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
-    debug: Annotated[bool, Option("--debug", help="The HTTP on stderr, secrets redacted.")] = False,
+    timeout: TimeoutOption = 60.0,
+    retries: RetriesOption = 2,
+    insecure_http: InsecureHttpOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """List what can be asked: a table on a terminal, tab-separated lines in a pipe."""
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)
-    client = Client(provider, timeout_s=timeout, retries=retries, config=config, log=say if debug else None)
-    listing = client.models(refresh=refresh, notice=terminal.notice)
+    log = say if debug else None
+    with Client(provider, timeout_s=timeout, retries=retries, config=config, log=log) as client:
+        listing = client.models(refresh=refresh, notice=terminal.notice)
     if as_json:
         terminal.write(json.dumps({"schema": "reka-cli/models/1", **asdict(listing)}) + "\n")
     elif sys.stdout is not None and sys.stdout.isatty():

@@ -11,6 +11,7 @@ from typer import Option
 
 from reka_cli import providers
 from reka_cli.client import Client
+from reka_cli.commands._options import CheckTimeoutOption, ProviderOption, QuietOption
 from reka_cli.config import Config
 from reka_cli.credentials import in_words
 from reka_cli.providers import Status
@@ -21,11 +22,11 @@ _DAY_S = 86_400
 
 def status(
     as_json: Annotated[bool, Option("--json", help="One JSON object.")] = False,
-    check: Annotated[bool, Option("--check", help="Ask the service: exit 3 if it refuses them.")] = False,
-    provider: Annotated[str | None, Option("--provider", help="The one to check; without it as for ask.")] = None,
+    check: Annotated[bool, Option("--check", help="Ask the service of --provider; exit 3 if it rejects them.")] = False,
+    provider: ProviderOption = None,
     warn_days: Annotated[float, Option("--warn-days", help="With --check, warn if fewer are left.", min=0)] = 2.0,
-    timeout: Annotated[float, Option("--timeout", metavar="S", help="For the check.")] = 60.0,
-    quiet: Annotated[bool, Option("-q", "--quiet", help="No notices on stderr.")] = False,
+    timeout: CheckTimeoutOption = 60.0,
+    quiet: QuietOption = False,
 ) -> None:
     """Show which ways to a model are ready, where their credentials come from, and until when they hold."""
     config = Config.read()

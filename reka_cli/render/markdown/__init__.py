@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import _thread
+import contextlib
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, assert_never
 
+from reka_cli import signals
 from reka_cli.answer import Answer
 from reka_cli.errors import RekaError
 from reka_cli.escapes import Cleaner, clean
@@ -30,7 +32,7 @@ def render(answer: Answer, terminal: Terminal) -> None:
     try:
         _write(answer, writer, terminal)
     except KeyboardInterrupt:
-        writer.check()  # it may be the painter that woke us
+        writer.check()  # where SIGINT is not ours, it may be the painter that woke us
         raise
 
 
@@ -54,14 +56,20 @@ def _write(answer: Answer, writer: _Painter | _Printer, terminal: Terminal) -> N
                 case _:
                     assert_never(event)
     finally:
-        terminal.end_thinking()
         try:
-            writer.end()
-        except RekaError:
-            raise
-        except Exception:  # a bug of ours must not cost what came
-            terminal.write(f"\n{clean(answer.text)}\n")
-            raise
+            terminal.end_thinking()
+        finally:
+            _end(writer, answer, terminal)
+
+
+def _end(writer: _Painter | _Printer, answer: Answer, terminal: Terminal) -> None:
+    try:
+        writer.end()
+    except RekaError:
+        raise
+    except Exception:  # a bug of ours must not cost what came
+        terminal.write(f"\n{clean(answer.text)}\n")
+        raise
 
 
 class _Printer:
@@ -109,16 +117,19 @@ class _Painter:
         self._changed = threading.Condition()
         self._is_over = False
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._switch_s = sys.getswitchinterval()
+        self._thread: threading.Thread | None = None
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._settings = contextlib.ExitStack()
 
     def begin(self) -> None:
         """Import what draws, while the service is waited for."""
-        if not self._thread.is_alive():
-            sys.setswitchinterval(_SWITCH_S)
-            if hasattr(signal, "SIGTSTP") and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-                signal.signal(signal.SIGTSTP, self._stop)
-            self._thread.start()
+        if self._thread is None:
+            self._settings.enter_context(_switching_threads_often())
+            if self._is_main:
+                self._settings.enter_context(_handling_stop(self._stop))
+            thread = threading.Thread(target=self._run, daemon=True)
+            thread.start()
+            self._thread = thread
 
     def feed(self, text: str) -> None:
         self.check()
@@ -138,12 +149,12 @@ class _Painter:
             raise self._failure
 
     def end(self) -> None:
-        with self._changed:
-            self._is_over = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-        sys.setswitchinterval(self._switch_s)
+        with self._settings:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify()
+            if self._thread:
+                self._thread.join()
         self.check()
         text = self._taken() + self._cleaner.flush()
         if text or self._page:
@@ -166,8 +177,8 @@ class _Painter:
                     self._changed.wait_for(lambda: self._came or self._is_over)
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is read
             self._failure = error
-            if not self._is_over:
-                _wake_main()  # who waits for the service would not hear of it
+            if self._is_main and not self._is_over:
+                signals.raise_in_main(error)  # who waits for the service would not hear of it
 
     def _paint(self, page: Page) -> None:
         with self._changed:
@@ -190,13 +201,28 @@ class _Painter:
         return self._cleaner.feed(text)
 
 
-def _wake_main() -> None:
-    """Interrupt the main thread, also where it waits for a socket."""
-    main = threading.main_thread().ident
-    if main is None or not hasattr(signal, "pthread_kill"):
-        _thread.interrupt_main()
-    elif callable(signal.getsignal(signal.SIGINT)):
-        signal.pthread_kill(main, signal.SIGINT)
+@contextlib.contextmanager
+def _switching_threads_often() -> Iterator[None]:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
+
+
+@contextlib.contextmanager
+def _handling_stop(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call `handler` at Ctrl-Z, in the main thread, unless somebody else handles it already."""
+    number = getattr(signal, "SIGTSTP", None)  # Windows has none
+    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _page(terminal: Terminal) -> Page:
