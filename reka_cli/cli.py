@@ -9,18 +9,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from reka_cli import __version__, signals
+from reka_cli import __version__, commands, discovery, signals
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.files import abandon
-from reka_cli.terminal import FOR_PROGRAMS, OutputClosed, Terminal, report, say
-
-COMMANDS = ("ask", "login", "logout", "models", "sandbox", "status")
+from reka_cli.render import report
+from reka_cli.terminal import OutputClosed, Terminal, say
 
 _TYPER_INTERRUPTED = 130  # what Typer returns after a KeyboardInterrupt inside a command
 
@@ -137,9 +135,8 @@ def _usage(error: typer.TyperException, format_: str) -> int:
 
 def _stopped(number: int, format_: str) -> int:
     """Report a signal to a program, which waits for the last event; a person knows of it."""
-    if format_ in FOR_PROGRAMS:
-        stop = _STOPS[number]
-        report(stop(stop.code), format_)
+    stop = _STOPS[number]
+    report(stop(stop.code), format_, to_people=False)
     return -number
 
 
@@ -173,8 +170,9 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback(invoke_without_command=True)(_root)
-    for name in set(arguments[:1]) & set(COMMANDS) or COMMANDS:
-        app.command(cls=_Command)(getattr(import_module(f"reka_cli.commands.{name}"), name))
+    names = discovery.names_in(commands)
+    for name in set(arguments[:1]) & set(names) or names:
+        app.command(cls=_Command)(getattr(discovery.load(commands, name), name))
     return app
 
 

@@ -12,8 +12,6 @@ from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.files import write_error
 from reka_cli.spinner import Spinner, spinner
 
-FOR_PROGRAMS = ("json", "jsonl")  # formats that a program reads: stderr is JSON too
-
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _NOWHERE = "standard output is closed: there is nowhere to put the answer"
 
@@ -195,18 +193,11 @@ def _wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def report(error: RekaError, format_: str = "text") -> None:
-    """Say what happened and, where there is a cure, what to type.
-
-    In the formats of programs it is one line of JSON; "jsonl" ends stdout with it too.
-    """
-    if format_ not in FOR_PROGRAMS:
-        say(f"error: {error.message}")
-        if error.hint:
-            say(f"hint: {error.hint}")
+def report(error: RekaError, *, as_json: bool = False) -> None:
+    """Print on stderr what happened and, where there is a cure, what to type; for programs one line of JSON."""
+    if as_json:
+        _put(json_line({"error": error.as_dict()}))
         return
-    told = {"error": error.as_dict()}
-    _put(json_line(told))
-    if format_ == "jsonl":
-        with contextlib.suppress(RekaError):  # it may be stdout that failed
-            Terminal().write(json_line({"type": "error", **told}))
+    say(f"error: {error.message}")
+    if error.hint:
+        say(f"hint: {error.hint}")

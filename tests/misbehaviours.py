@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any
 
 from reka_cli import errors, render
-from reka_cli.terminal import FOR_PROGRAMS
 
 FORMATS = tuple(name for name in render.names() if name != "auto")  # which is one of the others
 WIRES = ("web", "api")
@@ -322,7 +321,7 @@ def expected(row: Row, wire: str, fault: str, format_: str) -> Told:
     notices = [line.removeprefix("notice: ") for line in row.stderr.splitlines() if line.startswith("notice: ")]
     deltas = row.stdout[:-1] if row.deltas is None else row.deltas
     error = [] if row.exit_code == 0 else [{"error": _error(row, len(deltas))}]
-    if format_ not in FOR_PROGRAMS:
+    if not render.is_for_programs(format_):
         return Told(row.exit_code, _shape(row.stdout, format_), row.stderr)
     whole = None if error else _answer(row, wire, fault)
     if format_ == "json":
@@ -339,7 +338,7 @@ def expected(row: Row, wire: str, fault: str, format_: str) -> Told:
 
 def told(exit_code: int, stdout: str, stderr: str, format_: str) -> Told:
     """Read what a process printed, for comparing it with what is expected."""
-    if format_ not in FOR_PROGRAMS:
+    if not render.is_for_programs(format_):
         return Told(exit_code, _shape(stdout, format_), stderr)
     lines, aside = _objects(stdout), _objects(stderr)
     return Told(exit_code, lines if format_ == "json" else _streamed(lines), aside)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import CAT, ROOT, Result
+from toys import with_file
 
 TOY = """\
-import sys
-import types
-
-from reka_cli import asking, cli
+from reka_cli import asking
 from reka_cli.commands._options import with_ask_options
 from reka_cli.deadline import Deadline
 from reka_cli.terminal import Terminal
@@ -31,12 +29,6 @@ def count(prompt: str, *, options: asking.AskOptions, twice: bool = False) -> No
             with asking.ask_question(client, question) as answer:
                 words = len(answer.read().split())
                 terminal.write(f"{len(answer.images)} of {question.text!r}: {words > 0}\\n")
-
-
-sys.modules["reka_cli.commands.count"] = types.SimpleNamespace(count=count)
-cli.COMMANDS = ("count",)
-sys.argv = ["reka-cli", "count", *sys.argv[1:]]
-cli.entry()
 """
 SANDBOX = ["--provider", "sandbox"]
 
@@ -44,11 +36,11 @@ Count = Callable[..., Result]
 
 
 @pytest.fixture
-def count(clean_env: dict[str, str]) -> Count:
+def count(clean_env: dict[str, str], tmp_path: Path) -> Count:
     """Run a command that tells how many images the question had, and whether there is an answer."""
 
     def count(*arguments: str, stdin: bytes = b"") -> Result:
-        command = [sys.executable, "-c", TOY, *arguments]
+        command = [*with_file(tmp_path, "commands", "count", TOY), "count", *arguments]
         ended = subprocess.run(command, env=clean_env, cwd=ROOT, input=stdin, capture_output=True, check=False)
         return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 

@@ -7,8 +7,8 @@ import pytest
 
 from reka_cli.cookies import files
 from reka_cli.cookies.files import read_session
-from reka_cli.cookies.formats import cookies_in
-from reka_cli.cookies.formats.document import KNOWN, Document
+from reka_cli.cookies.formats import cookies_in, known_formats
+from reka_cli.cookies.formats._document import Document
 from reka_cli.errors import BadInput, DeadlineExceeded, NotLoggedIn
 from reka_cli.session import Cookie, Session
 
@@ -220,6 +220,7 @@ class TestAFileWithSessionsOfBothHosts:
         assert read(form(cookies), base_host) == session(host, ends[host], host)
 
 
+KNOWN = known_formats()
 UNKNOWN = (BadInput, "FILE is not a cookie file of a known format", KNOWN)
 
 

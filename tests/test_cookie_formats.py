@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reka_cli.cookies.files import read_session, session_in
-from reka_cli.cookies.formats.document import KNOWN
+from reka_cli.cookies.formats import known_formats
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError
 from reka_cli.session import Cookie, Session
 
@@ -199,6 +199,7 @@ def expired(date):
     return NotLoggedIn, f"the session of {BOTH} in FILE expired on {date}", EXPORT
 
 
+KNOWN = known_formats()
 UNKNOWN = (BadInput, "FILE is not a cookie file of a known format", KNOWN)
 STRIPPED = (
     NotLoggedIn,

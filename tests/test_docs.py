@@ -12,9 +12,10 @@ from conftest import ROOT, Run
 from misbehaviours import FORMATS, WIRES
 
 import reka_cli
-from reka_cli.cli import COMMANDS
+from reka_cli import commands, discovery
 from reka_cli.sandbox.faults import FAULTS, PREFIX
 
+COMMANDS = discovery.names_in(commands)
 README = (ROOT / "README.md").read_text()
 
 
@@ -56,9 +57,6 @@ def test_every_option_of_ask_stands_in_the_readme(run: Run) -> None:
 
 
 def test_every_command_has_help_and_stands_in_the_readme(run: Run) -> None:
-    files = sorted(path.stem for path in (ROOT / "reka_cli/commands").glob("[a-z]*.py"))
-
-    assert list(COMMANDS) == files
     assert [name for name in COMMANDS if f"\n  {name} " not in run("--help").stdout] == []
     assert [name for name in COMMANDS if not re.search(rf"reka-cli {name}\b", README)] == []
     assert [run(name, "--help").exit_code for name in COMMANDS] == [0] * len(COMMANDS)

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from misbehaviours import FORMATS
+from toys import with_file
 
 LONGEST_S = 3.0  # what is measured is 0.1 s; a busy machine may take more
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -326,9 +327,8 @@ def test_one_ctrl_c_ends_the_loop_of_a_shell(
 TOY = """\
 import queue
 import sys
-import types
 
-from reka_cli import cli, signals
+from reka_cli import signals
 
 
 def toy() -> None:
@@ -345,18 +345,13 @@ def toy() -> None:
             queue.SimpleQueue().get()
         finally:
             print("unwound", flush=True)
-
-
-sys.modules["reka_cli.commands.toy"] = types.SimpleNamespace(toy=toy)
-cli.COMMANDS = ("toy",)
-sys.argv = ["reka-cli", "toy"]
-cli.entry()
 """
 
 
-def test_a_command_can_take_the_first_ctrl_c_of_each_block(clean_env: dict[str, str]) -> None:
+def test_a_command_can_take_the_first_ctrl_c_of_each_block(clean_env: dict[str, str], tmp_path: Path) -> None:
+    command = [*with_file(tmp_path, "commands", "toy", TOY), "toy"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", TOY], env=clean_env, cwd=ROOT, **pipes) as process:
+    with subprocess.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
         assert process.stdout
         seen = []
         for turn in (b"first", b"second", b"once"):

@@ -17,9 +17,9 @@ from reka_cli.commands._options import FormatOption, with_ask_options
 from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.render import check as check_format
-from reka_cli.render import render
-from reka_cli.render.summary import report_summary
-from reka_cli.terminal import FOR_PROGRAMS, Terminal
+from reka_cli.render import is_for_programs, render
+from reka_cli.render._summary import report_summary
+from reka_cli.terminal import Terminal
 
 
 @with_ask_options
@@ -60,11 +60,12 @@ def ask(
     if reasoning not in ("show", "hide"):
         raise UsageError(f"--reasoning is show or hide, not {reasoning!r}")
     check_format(format_)
+    for_programs = is_for_programs(format_)
     terminal = Terminal(
         quiet=options.quiet,
         verbose=options.verbose,
         shows_reasoning=reasoning == "show",
-        speaks_json=format_ in FOR_PROGRAMS,
+        speaks_json=for_programs,
         live=live,
     )
     check_destination(output, terminal)
@@ -78,7 +79,7 @@ def ask(
             terminal=terminal,
             deadline=deadline,
         )
-        if show and format_ not in FOR_PROGRAMS:
+        if show and not for_programs:
             from reka_cli.render._show import show as show_images
 
             show_images(question.images, terminal)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reka_cli.cookies.formats import cookies_in
-from reka_cli.cookies.formats.document import Document, expiry_s
+from reka_cli.cookies.formats._document import Document, expiry_s
 from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.files import read, show_path

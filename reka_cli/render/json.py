@@ -9,6 +9,7 @@ from reka_cli.escapes import json_line
 from reka_cli.messages import Done, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.terminal import Terminal
 
+FOR_PROGRAMS = True
 SCHEMA = "reka-cli/answer/1"
 
 

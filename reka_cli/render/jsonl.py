@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from reka_cli.answer import Answer
+from reka_cli.errors import RekaError
 from reka_cli.escapes import json_line
 from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Usage
 from reka_cli.render.json import answer_object
 from reka_cli.terminal import Terminal
+
+FOR_PROGRAMS = True
 
 
 def render(answer: Answer, terminal: Terminal) -> None:
@@ -32,3 +35,8 @@ def render(answer: Answer, terminal: Terminal) -> None:
             case _:
                 assert_never(event)
     put("end", **answer_object(answer))
+
+
+def end_with(error: RekaError, terminal: Terminal) -> None:
+    """Write the last line of an answer that failed."""
+    terminal.write(json_line({"type": "error", "error": error.as_dict()}))

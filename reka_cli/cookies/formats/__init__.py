@@ -1,23 +1,21 @@
-"""Every text in which users have their cookies, recognised by its content and never by its name."""
+"""Every text in which users have their cookies, recognized by its content and never by its name.
+
+Each format is one file of this package. It has `READERS`, functions that return the cookies of a
+document, or None for what is not their format; `RANK`, lower for what is harder to mistake, which is
+tried first; and `NAMES`, what users call the formats.
+"""
 
 from __future__ import annotations
 
-from reka_cli.cookies.formats import commands, headers, json_exports, netscape
-from reka_cli.cookies.formats.document import KNOWN, Document
+import sys
+from types import ModuleType
+
+from reka_cli import discovery
+from reka_cli.cookies.formats._document import Document
 from reka_cli.errors import BadInput
 from reka_cli.session import Cookie
 
 _LWP = "#LWP-Cookies-"
-_READERS = (  # each gives None for what is not its format; the first that knows the text has it
-    json_exports.cookies,
-    netscape.cookies,
-    commands.curl_cookies,
-    commands.powershell_cookies,
-    commands.fetch_cookies,
-    headers.block_cookies,
-    headers.line_cookies,
-    headers.bare_cookies,
-)
 
 
 def cookies_in(document: Document) -> list[Cookie]:
@@ -27,8 +25,21 @@ def cookies_in(document: Document) -> list[Cookie]:
     """
     if document.text.startswith(_LWP):
         raise BadInput(f"{document.source} is an LWP cookie file, which is not read", hint="save it as cookies.txt")
-    for reader in _READERS:
-        cookies = reader(document)
-        if cookies is not None:
-            return cookies
-    raise BadInput(f"{document.source} is not a cookie file of a known format", hint=KNOWN)
+    for module in _modules():
+        for reader in module.READERS:
+            cookies: list[Cookie] | None = reader(document)
+            if cookies is not None:
+                return cookies
+    raise BadInput(f"{document.source} is not a cookie file of a known format", hint=known_formats())
+
+
+def known_formats() -> str:
+    """Return the names of all formats, as a hint."""
+    names = [name for module in _modules() for name in module.NAMES]
+    return f"known formats: {', '.join(names)}, database of Firefox or Chrome"
+
+
+def _modules() -> list[ModuleType]:
+    package = sys.modules[__name__]
+    modules = [discovery.load(package, name) for name in discovery.names_in(package)]
+    return sorted(modules, key=lambda module: int(module.RANK))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from reka_cli.cookies.formats.document import Document, host_of_domain, host_of_url
+from reka_cli.cookies.formats._document import Document, host_of_domain, host_of_url
 from reka_cli.cookies.formats.headers import sent_cookies
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.session import Cookie
@@ -163,3 +163,12 @@ def _fetch_calls(text: str) -> Iterator[tuple[str, str | None]]:
         named = {key.lower(): value for key, value in headers.items()} if isinstance(headers, dict) else {}
         header = named.get("cookie")
         yield host_of_url(match[1]), header if isinstance(header, str) else None
+
+
+READERS = (
+    curl_cookies,
+    powershell_cookies,
+    fetch_cookies,
+)
+RANK = 30
+NAMES = ("curl (bash, cmd)", "PowerShell", "fetch (Node.js)")

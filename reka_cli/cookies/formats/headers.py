@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reka_cli.cookies.formats.document import Document, host_of_domain
+from reka_cli.cookies.formats._document import Document, host_of_domain
 from reka_cli.session import Cookie, received
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # token, RFC 9110 5.6.2
@@ -103,3 +103,12 @@ def _host(value: str) -> str:
 def _unquoted(text: str) -> str:
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1].strip() if quoted else text
+
+
+READERS = (
+    block_cookies,
+    line_cookies,
+    bare_cookies,
+)
+RANK = 90
+NAMES = ("request headers", "Cookie or Set-Cookie line", "value of appSession")

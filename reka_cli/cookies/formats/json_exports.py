@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reka_cli.cookies.formats.document import KNOWN, Document, expiry_s, host_of_domain, host_of_url
-from reka_cli.cookies.formats.recording import recorded_cookies
+from reka_cli.cookies.formats._document import Document, expiry_s, host_of_domain, host_of_url
+from reka_cli.cookies.formats._har import recorded_cookies
 from reka_cli.errors import BadInput
 from reka_cli.session import Cookie
 
@@ -20,7 +20,7 @@ def cookies(document: Document) -> list[Cookie] | None:
     content = _parsed(document)
     found = _listed(content, document.host) if isinstance(content, list) else _of_object(content, document)
     if found is None:
-        raise BadInput(f"{document.source} is JSON, but not cookies in a known form", hint=KNOWN)
+        raise _rejected(f"{document.source} is JSON, but not cookies in a known form")
     return found
 
 
@@ -29,7 +29,13 @@ def _parsed(document: Document) -> Any:
         return json.loads(document.text)
     except (ValueError, RecursionError):
         pass  # the error keeps the whole text: it must not even be the context of ours
-    raise BadInput(f"{document.source} is not whole JSON", hint=KNOWN)
+    raise _rejected(f"{document.source} is not whole JSON")
+
+
+def _rejected(message: str) -> BadInput:
+    from reka_cli.cookies.formats import known_formats  # which imports this module
+
+    return BadInput(message, hint=known_formats())
 
 
 def _of_object(content: dict[str, Any], document: Document) -> list[Cookie] | None:
@@ -64,3 +70,11 @@ def _cookie(row: dict[str, Any], host: str) -> Cookie:
 
 def _has_texts(row: dict[str, Any], *keys: str) -> bool:
     return all(isinstance(row.get(key), str) for key in keys)
+
+
+READERS = (cookies,)
+RANK = 10
+NAMES = (
+    "JSON (Cookie-Editor, Puppeteer, Selenium, Playwright, J2TEAM, names and values)",
+    "HAR",
+)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from reka_cli.cookies.formats.document import Document, expiry_s, host_of_domain
+from reka_cli.cookies.formats._document import Document, expiry_s, host_of_domain
 from reka_cli.session import Cookie
 
 _HTTP_ONLY = "#HttpOnly_"
@@ -31,3 +31,8 @@ def _cookie(line: str) -> Cookie | None:
         return None
     domain, flag, _, _, expiry, name, value, *_ = fields
     return Cookie(host_of_domain(domain, _FLAGS[flag.upper()]), name.strip(), value.strip(), expiry_s(expiry))
+
+
+READERS = (cookies,)
+RANK = 20
+NAMES = ("Netscape cookies.txt",)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from reka_cli.cookies.formats.document import Document, host_of_url
+from reka_cli.cookies.formats._document import Document, host_of_url
 from reka_cli.cookies.formats.headers import received_cookie, sent_cookies
 from reka_cli.errors import NotLoggedIn
 from reka_cli.hosts import HOSTS

@@ -5,11 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-KNOWN = (
-    "known formats: Netscape cookies.txt, JSON (Cookie-Editor, Puppeteer, Selenium, Playwright, J2TEAM, names and "
-    "values), HAR, curl (bash, cmd), PowerShell, fetch (Node.js), request headers, Cookie or Set-Cookie line, "
-    "value of appSession, database of Firefox or Chrome"
-)
 _DOMAIN = "reka.ai"
 _URL = re.compile(r"https?://([a-z0-9.-]{1,253})(?::[0-9]{0,5})?(?:[/?#]|\Z)", re.IGNORECASE)
 
