@@ -89,7 +89,7 @@ class Client:
         self._pictures = pictures
         self._progress = progress
         self._stdin = stdin
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pool: ConnectionPool | None = None
         self._providers: dict[str | type[Provider], Provider] = {}
         self._chosen: dict[str | None, str] = {}  # the provider that `auto` means, by model
@@ -134,7 +134,7 @@ class Client:
         until = deadline or Deadline.after(self._timeout_s)
         read_stdin = self._stdin
         stdin = None if read_stdin is None else lambda: read_stdin(until)
-        return load_all(images, until, self._pictures, stdin=stdin, log=self._log)
+        return load_all(images, until, self._pictures, stdin=stdin, log=self._log, pool=self._connections)
 
     def ask(
         self,
@@ -155,6 +155,7 @@ class Client:
         BadInput for an image that is none, what fetching one raises, UsageError, and NotLoggedIn; the answer raises the
         rest.
         """
+        deadline = deadline or Deadline.after(self._timeout_s)
         head = (Message("system", system),) if system else ()
         question = Message(
             "user",
@@ -237,8 +238,7 @@ class Client:
         """Return the provider that a question goes to; it is made once."""
         key = self._provider_key(model)
         with self._lock:
-            if self._is_closed:
-                raise UsageError("the client is closed", hint="make a new Client")
+            self._check_open()
             provider = self._providers.get(key)
             if provider is None:
                 from reka_cli import providers
@@ -259,9 +259,14 @@ class Client:
     def _connections(self) -> ConnectionPool:
         from reka_cli.transport import ConnectionPool
 
-        if self._pool is None:
-            self._pool = ConnectionPool()
-        return self._pool
+        with self._lock:
+            self._check_open()
+            self._pool = self._pool or ConnectionPool()
+            return self._pool
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("the client is closed", hint="make a new Client")
 
 
 def finished(asking: Generator[Notice, None, T], notice: Callable[[str], None] | None = None) -> T:

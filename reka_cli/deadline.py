@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reka_cli.errors import DeadlineExceeded, UsageError
 
@@ -12,10 +12,15 @@ LONGEST_S = 7 * 86_400.0  # sockets take no arbitrarily large timeout
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment of the monotonic clock, and the seconds it was set to."""
+    """A moment of the monotonic clock, and the seconds it was set to.
+
+    `late` and `hint` are for the error when it has passed.
+    """
 
     total_s: float
     ends_at: float
+    late: str = "no whole answer"
+    hint: str | None = "--timeout SECONDS allows more time"
 
     @classmethod
     def after(cls, total_s: float) -> Deadline:
@@ -25,9 +30,16 @@ class Deadline:
         return cls(total_s, time.monotonic() + total_s)
 
     def sooner(self, within_s: float) -> Deadline:
-        """Give the deadline for a part: this one, or `within_s` from now if that is sooner."""
-        ends_at = min(self.ends_at, time.monotonic() + within_s)
-        return Deadline(min(self.total_s, within_s), ends_at)
+        """Return the deadline for a part: this one, or `within_s` from now if that is sooner."""
+        ends_at = time.monotonic() + within_s
+        if ends_at >= self.ends_at:
+            return self
+        # more time for the whole would not be more for the part
+        return Deadline(within_s, ends_at, self.late, hint=None)
+
+    def with_message(self, late: str) -> Deadline:
+        """Return the same deadline with another beginning of its error."""
+        return replace(self, late=late)
 
     @property
     def passed(self) -> bool:
@@ -41,4 +53,4 @@ class Deadline:
         return left_s
 
     def error(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"no whole answer within {self.total_s:g} s", hint="--timeout SECONDS allows more time")
+        return DeadlineExceeded(f"{self.late} within {self.total_s:g} s", hint=self.hint)

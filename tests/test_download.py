@@ -164,7 +164,7 @@ class TestDeadlines:
         assert refused(f"{site.url}/x", Deadline.after(0.3)).message == f"{site.url}/x did not come within 0.3 s"
 
     def test_a_picture_has_less_time_than_the_question(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("reka_cli.images.sources._DOWNLOAD_S", 0.2)
+        monkeypatch.setattr("reka_cli.images.sources.web._DOWNLOAD_S", 0.2)
         site.pages["/x"] = lambda handler: site.stopping.wait(20) and None
 
         assert as_value(refused(f"{site.url}/x", Deadline.after(600))) == (

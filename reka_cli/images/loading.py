@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from reka_cli.deadline import Deadline
 from reka_cli.images.content import Found, InMemory, OnDisk
@@ -16,6 +16,9 @@ from reka_cli.images.preparation import AS_USUAL, Preparation
 from reka_cli.images.prepare import prepare
 from reka_cli.images.sources import Source, find
 from reka_cli.messages import Image
+
+if TYPE_CHECKING:
+    from reka_cli.transport import ConnectionPool
 
 _MOST_AT_ONCE = 4  # a large picture takes some 100 MB while it is made ready
 
@@ -35,17 +38,19 @@ def load_all(
     *,
     stdin: Callable[[], bytes] | None = None,
     log: Callable[[str], None] | None = None,
+    pool: Callable[[], ConnectionPool] | None = None,
 ) -> tuple[Image, ...]:
     """Give the pictures of all sources made ready, in order; what is an Image already stays as it is.
 
-    `stdin` is called for the source "-", `log` gets lines about the HTTP of downloads. Raises BadInput for what is
+    `stdin` is called for the source "-", `log` gets lines about the HTTP of downloads, which use the
+    connections of `pool`. Raises BadInput for what is
     missing, unreadable, too large, no picture or not whole; DeadlineExceeded; and what a download raises.
     """
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     given = cast("Iterable[Source | Image]", [sources] if is_one else sources)  # not the letters of a name
     found: list[Found | Image] = []
     for one in given:
-        found += [one] if isinstance(one, Image) else find(one, deadline, stdin=stdin, log=log)
+        found += [one] if isinstance(one, Image) else find(one, deadline, stdin=stdin, log=log, pool=pool)
     raw = [one for one in found if isinstance(one, Found)]
     ready = _prepared(raw, wanted, deadline) if raw else iter(())
     return tuple(one if isinstance(one, Image) else next(ready) for one in found)

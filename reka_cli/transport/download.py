@@ -14,10 +14,10 @@ from requests.utils import parse_dict_header
 
 from reka_cli.call import Call, Limits
 from reka_cli.deadline import Deadline
-from reka_cli.errors import BadInput, DeadlineExceeded, RateLimited, RekaError, ServiceError, UsageError
+from reka_cli.errors import BadInput, RateLimited, RekaError, ServiceError, UsageError
 from reka_cli.escapes import one_line
 from reka_cli.transport import ConnectionPool, Response, Transport
-from reka_cli.transport.failures import ConnectTimeout, phrase, retry_after_s
+from reka_cli.transport.failures import phrase, retry_after_s
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -59,7 +59,7 @@ def download(
     NetworkError.
     """
     first = address = _address(url)
-    call = Call(Limits(deadline, deadline.total_s))
+    call = Call(Limits(deadline.with_message(f"{first.shown} did not come"), deadline.total_s))
     connections = pool or ConnectionPool()
     try:
         for _ in range(_MOST_REDIRECTS + 1):
@@ -69,11 +69,6 @@ def download(
             if response.status not in _REDIRECTS:
                 return _body(response, address, largest)
             address = _redirected(address, response)
-    except ConnectTimeout:
-        raise
-    except DeadlineExceeded as error:
-        error.message = f"{first.shown} did not come within {deadline.total_s:g} s"
-        raise
     finally:
         if pool is None:
             connections.close()

@@ -19,8 +19,11 @@ from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.escapes import one_line
 from reka_cli.files import reason
+from reka_cli.images.content import Found, InMemory
+from reka_cli.images.sources._paths import Means, found_at
 from reka_cli.interruption import in_time
 
+_NAME = "clipboard"
 _WAIT_S = 10.0  # the program that something was copied in has to answer
 _PICTURE = re.compile(r"image/[a-z0-9.+-]+")
 _PREFERRED = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", "image/bmp")
@@ -50,8 +53,20 @@ _TOOLS = (
 )
 
 
-def copied(deadline: Deadline | None) -> bytes | list[Path]:
-    """Give the picture in the clipboard, encoded, or the files that were copied.
+def recognizes(text: str) -> bool:
+    return text == _NAME
+
+
+def find(_: str, means: Means) -> list[Found]:
+    """Return the image in the clipboard, or the files that were copied."""
+    found = _copied(means.deadline)
+    if isinstance(found, bytes):
+        return [Found(InMemory(found), _NAME)]
+    return [one for path in found for one in found_at(path, means)]
+
+
+def _copied(deadline: Deadline | None) -> bytes | list[Path]:
+    """Return the image in the clipboard, encoded, or the files that were copied.
 
     Raises BadInput if there is neither or no way to it, DeadlineExceeded if it does not come.
     """

@@ -10,12 +10,23 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from reka_cli.errors import BadInput
+from reka_cli.images.content import Found, InMemory
+from reka_cli.images.sources._paths import Means
 
 _BLANKS = re.compile(rb"[\t\n\f\r ]+")
 
 
-def decoded(url: str) -> bytes:
-    """Give the bytes in a data URL; raise BadInput, without repeating it, if it is none."""
+def recognizes(text: str) -> bool:
+    return text.lower().startswith("data:")
+
+
+def find(text: str, _: Means) -> list[Found]:
+    """Return the image that a URL holds."""
+    return [Found(InMemory(_decoded(text)), "image")]
+
+
+def _decoded(url: str) -> bytes:
+    """Return the bytes in a data URL; raise BadInput, without repeating it, if it is not one."""
     head, comma, payload = url.partition(",")
     if not comma:
         raise BadInput("a data URL has no comma: data:image/png;base64,...")

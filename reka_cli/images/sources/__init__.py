@@ -1,0 +1,157 @@
+"""Whatever a user names as an image, found: a path, a folder, a glob, a URL, standard input, the clipboard, bytes.
+
+Every source that is not a path is one file of this package. It has `recognizes(text)` and
+`find(text, means)`, which returns what it found; a fragment (`#page=2`) is taken off before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote
+
+from reka_cli import discovery
+from reka_cli.deadline import Deadline
+from reka_cli.errors import BadInput, UsageError
+from reka_cli.escapes import one_line
+from reka_cli.files import reading, show_path
+from reka_cli.images.content import LARGEST, Found, InMemory
+from reka_cli.images.sources._paths import Means, found_at, found_file, shown_name
+
+if TYPE_CHECKING:
+    from reka_cli.transport import ConnectionPool
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+_STANDARD_INPUT = "-"
+_LABELLED = re.compile(r"(?P<label>[A-Za-z0-9_-]+)=(?P<source>.+)", re.DOTALL)
+_FRAGMENT = re.compile(r"[a-z]+=[^#&]+(?:&[a-z]+=[^#&]+)*")  # media fragments, as W3C has them; PDF's page=
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+
+
+def find(
+    source: Source,
+    deadline: Deadline | None = None,
+    *,
+    stdin: Callable[[], bytes] | None = None,
+    log: Callable[[str], None] | None = None,
+    pool: Callable[[], ConnectionPool] | None = None,
+) -> Iterator[Found]:
+    """Give the pictures of a source, unchecked: a folder or a glob has several.
+
+    A text is what a user may type: a path, `http(s):`, `file:` or `data:` URL, `-` (`stdin` is called for it),
+    `clipboard`, or `NAME=` and one of these; but for `-`, what exists as a path is that path. A pipe, a command, the
+    network are waited for until `deadline`; downloads use the connections of `pool`.
+
+    Raises BadInput, UsageError, and for a URL as `download` does.
+    """
+    means = Means(deadline, stdin, log, pool)
+    if isinstance(source, str):
+        yield from _labelled(source, means)
+    elif isinstance(source, os.PathLike):
+        yield from found_at(Path(source), means)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield Found(InMemory(bytes(source)), "image")
+    else:
+        yield _read(source, means)
+
+
+def reads_stdin(source: object) -> bool:
+    """Whether finding a source reads standard input."""
+    if not isinstance(source, str) or (source != _STANDARD_INPUT and _exists(source)):
+        return False
+    label = _LABELLED.fullmatch(source)
+    return _split(label["source"] if label else source)[0] == _STANDARD_INPUT
+
+
+def _labelled(text: str, means: Means) -> Iterable[Found]:
+    label = _LABELLED.fullmatch(text)
+    if label is None or _exists(text):
+        return _named(text, means)
+    return (replace(found, label=label["label"]) for found in _named(label["source"], means))
+
+
+def _named(text: str, means: Means) -> Iterable[Found]:
+    """Find what is no NAME=X."""
+    if not text:
+        raise BadInput("the name of a picture is empty")
+    if text == _STANDARD_INPUT:
+        return [_piped(means)]
+    if _exists(text):
+        return found_at(Path(text), means)
+    found = _of_source(text, means)
+    if found is not None:
+        return found
+    rest, fragment = _split(text)
+    if fragment is not None:
+        return _parts(_named(rest, means), fragment)
+    if (home := _with_home(text)) != text:
+        return _named(home, means)
+    if any(wildcard in text for wildcard in "*?["):
+        return _matching(text, means)
+    return found_at(Path(text), means)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - a Path raises for one that is too long or may not be looked at
+
+
+def _with_home(path: str) -> str:
+    """Expand a tilde, which no shell does in --image=~/x and NAME=~/x."""
+    return os.path.expanduser(path) if "\0" not in path else path  # noqa: PTH111 - a Path raises for ~nobody
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    rest, mark, fragment = text.rpartition("#")
+    return (rest, fragment) if mark and rest and _FRAGMENT.fullmatch(fragment) else (text, None)
+
+
+def _parts(whole: Iterable[Found], fragment: str) -> Iterator[Found]:
+    for found in whole:
+        yield replace(found, fragment=fragment, name=f"{found.name}#{one_line(fragment)}")
+
+
+def _matching(pattern: str, means: Means) -> list[Found]:
+    from reka_cli.images.sources._folders import matches
+
+    with reading(pattern):
+        return [found_file(one) for one in means.in_time(lambda: matches(pattern), show_path(pattern))]
+
+
+def _read(file: BinaryIO, means: Means) -> Found:
+    name = getattr(file, "name", None)
+    shown = shown_name(Path(name)) if isinstance(name, str) else "image"
+    with reading(shown):
+        if not getattr(file, "readable", lambda: True)():
+            raise BadInput(f'{shown} is not open for reading: open it with "rb"')
+        data = means.in_time(lambda: file.read(LARGEST + 1), shown)
+    if not isinstance(data, bytes):
+        raise BadInput('the image was opened as text: open it with "rb"')
+    return Found(InMemory(data), shown)
+
+
+def _piped(means: Means) -> Found:
+    if means.stdin is None:
+        raise UsageError("- is standard input, which is not read here", hint="images=[sys.stdin.buffer]")
+    return Found(InMemory(means.stdin()), "standard input")
+
+
+def _of_source(text: str, means: Means) -> list[Found] | None:
+    """Return what another source than the file system has; None if the text only looks like one."""
+    base, _, fragment = text.partition("#")
+    package = sys.modules[__name__]
+    for name in discovery.names_in(package):
+        source = discovery.load(package, name)
+        if source.recognizes(base):
+            found: list[Found] = source.find(base, means)
+            fragment = unquote(fragment)
+            return list(_parts(found, fragment)) if _FRAGMENT.fullmatch(fragment) else found
+    scheme = _SCHEME.match(text)
+    if scheme and text.startswith("//", scheme.end()):
+        raise BadInput(f"{one_line(text)}: a URL must be one of http or https")
+    return None

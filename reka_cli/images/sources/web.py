@@ -1,0 +1,34 @@
+"""`http:` and `https:` URLs, which are downloaded."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from reka_cli.deadline import Deadline
+from reka_cli.errors import BadInput
+from reka_cli.escapes import one_line
+from reka_cli.images.content import LARGEST, Found, InMemory
+from reka_cli.images.sources._paths import Means
+
+_DOWNLOAD_S = 30.0
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?>.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+
+
+def recognizes(text: str) -> bool:
+    return text.lower().startswith(("http:", "https:"))
+
+
+def find(text: str, means: Means) -> list[Found]:
+    """Download an image; raise BadInput for a web page, and what `download` raises."""
+    from reka_cli.transport.download import download, shown
+
+    seen = shown(text)
+    whole = means.deadline or Deadline.after(_DOWNLOAD_S)
+    pool = means.pool() if means.pool else None
+    data = download(text, whole.sooner(_DOWNLOAD_S), LARGEST, means.log, pool)
+    if _WEB_PAGE.match(data[:4096]):
+        raise BadInput(f"{seen} is a web page, not a picture")
+    parts = urlsplit(text)
+    name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.hostname or ""
+    return [Found(InMemory(data), one_line(name) or "image")]
