@@ -263,6 +263,12 @@ def test_a_huge_number_is_a_number(number: str, rule: dict[str, Any]) -> None:
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "{}", None),
         ({"items": {"$ref": "#"}, "type": "array"}, "[" * 150 + "]" * 150, None),
         ({"items": {"type": "integer"}}, json.dumps(["a"] * 20_000), '"a" is not of type "integer" (at $[0])'),
+        ({"items": {"type": "string"}}, json.dumps(["a"] * 20_000), None),
+        (
+            {"anyOf": [{"items": {"type": "integer"}}] * 1000},
+            json.dumps(["a"] * 20_000),
+            "it does not match the schema, and is too large to say where",
+        ),
     ],
 )  # fmt: skip
 def test_the_problem_is_told_with_its_place(rules: Any, text: str, problem: str | None) -> None:

@@ -1,8 +1,8 @@
 """The validation of an answer against a JSON Schema.
 
-The package `jsonschema-rs` does it, in every thread, and fetches nothing. It holds the interpreter's
-lock meanwhile, so neither Ctrl-C nor a deadline can end it. Patterns, references and depth are
-limited instead.
+The package `jsonschema-rs` does it, in every thread, and fetches nothing. It holds the lock of the
+interpreter meanwhile, so neither Ctrl-C nor a deadline can end it. Patterns, references, depth and
+the search for what is wrong are limited instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _DEEPEST = 200  # levels of a value; some thousand overflow the native stack
 _MOST_STEPS = 100_000  # of backtracking, for one pattern in one string: about 3 ms
 _LARGEST_PATTERN = 2 << 20  # bytes of a compiled pattern; the time it takes grows with them
 _MOST_VISITS = 10_000  # for an answer that is not valid: up to 0.3 s
-_SHORT = 20_000  # characters of a text in which every error is looked for, not the first alone
+_ALL_ERRORS = 200_000  # visits times characters up to which every error is looked for: up to 1 s
+_FIRST_ERROR = 5_000_000  # and up to which the first is, with those of its alternatives: up to 5 s
 _LONGEST_PROBLEM = 300
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -35,7 +36,8 @@ class Validator:
     def __init__(self, schema: object, shown: str = "the schema") -> None:
         if not isinstance(schema, dict):
             raise BadInput(f"{shown} is not a JSON Schema: it is not an object")
-        if count_visits(schema, _MOST_VISITS) > _MOST_VISITS:
+        self._visits = count_visits(schema, _MOST_VISITS)
+        if self._visits > _MOST_VISITS:
             count = f"more than {_MOST_VISITS:,} schemas"
             raise BadInput(f"{shown} is too large: its references lead to {count}")
         self.schema: Schema = schema
@@ -50,18 +52,25 @@ class Validator:
         if _is_deep(value):
             return f"it is nested more than {_DEEPEST} levels deep"
         try:
-            found = self._find_error(value, look_for_all=len(text) <= _SHORT)
+            return self._validate(value, work=self._visits * len(text))
         except UnicodeEncodeError:
             return "it has half a surrogate pair in a string"
-        return None if found is None else _describe(found)
+        except ValueError as error:
+            return f"it cannot be validated ({_one_line(str(error))})"
 
-    def _find_error(self, value: object, *, look_for_all: bool) -> ValidationError | None:
+    def _validate(self, value: object, *, work: int) -> str | None:
         from jsonschema_rs import ValidationError
 
+        if self._compiled.is_valid(value):
+            return None
+        if work > _FIRST_ERROR:
+            return "it does not match the schema, and is too large to say where"
+        if work <= _ALL_ERRORS:
+            return _describe(_most_useful(self._compiled.iter_errors(value)))
         try:
-            self._compiled.validate(value)  # ends at the first error
+            self._compiled.validate(value)
         except ValidationError as first:
-            return _most_useful(self._compiled.iter_errors(value) if look_for_all else [first])
+            return _describe(_most_useful([first]))
         return None
 
 
