@@ -11,7 +11,7 @@ from reka_cli.messages import Event, Notice, TextDelta
 
 MOST_REWRITINGS = 100  # in one answer; each is printed
 
-_REWRITTEN = "the service rewrote its answer: what follows replaces the text from the point where it differs"
+_NEW_TEXT = "what follows replaces the text from the point where it differs"
 
 
 class TextSoFar:
@@ -23,7 +23,7 @@ class TextSoFar:
     def __init__(self) -> None:
         self._shown = ""  # what the deltas add up to, the last rewriting counted as its new text
         self._added = io.StringIO()  # after that, not joined yet
-        self._shorter: str | None = None  # the text now, where it is the beginning of what was shown
+        self._shorter: str | None = None  # the text now, if it is a beginning of what was shown
         self._rewritings = 0
         self._is_replaced = False
 
@@ -66,7 +66,7 @@ class TextSoFar:
         self._count()
         self._is_replaced = True
         common = len(os.path.commonprefix([shown, text]))
-        yield Notice(_REWRITTEN)
+        yield Notice(f"the service rewrote its answer: {_NEW_TEXT}")
         yield TextDelta("\n" + text[common:])
 
     def end(self) -> Iterator[Event]:
