@@ -23,7 +23,6 @@ _CUT = {
     "length": "the answer was cut off: it reached the longest the service gives",
     "context": "the answer was cut off: the conversation is longer than the model can take",
     "content_filter": "the answer was cut off by a filter of the service",
-    "invalid": "the answer is not valid against the schema, not the second time either",
 }
 
 

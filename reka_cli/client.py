@@ -20,7 +20,8 @@ from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import AS_USUAL, Preparation
 from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
 from reka_cli.pace import SharedPace
-from reka_cli.schema import check, held
+from reka_cli.schema.asking import ask_until_valid
+from reka_cli.schema.validator import Validator
 from reka_cli.videos import load as load_video
 
 if TYPE_CHECKING:
@@ -179,8 +180,7 @@ class Client:
         if not messages or not (messages[-1].text.strip() or messages[-1].images or messages[-1].videos):
             raise UsageError("there is no question", hint='reka-cli ask "What can you see?" picture.jpg')
         _check_options(options)
-        if schema is not None:
-            check(schema)
+        validator = None if schema is None else Validator(schema)
         model = model or self._model
         call = self._call(deadline or Deadline.after(self._timeout_s))
         provider = self._provider_for(model)
@@ -190,7 +190,10 @@ class Client:
         def ask(request: ChatRequest) -> Events:
             return bounded(provider.events(request, call))
 
-        events = ask(request) if schema is None else held(ask, request, call.limits.deadline)
+        if validator is None:
+            events = ask(request)
+        else:
+            events = ask_until_valid(ask, request, validator, allow_partial=self._allow_partial)
         images = [image for message in messages for image in message.images]
         if notices := [image.notice for image in messages[-1].images if image.notice]:
             events = _with_notices(events, notices)

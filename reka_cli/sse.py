@@ -1,8 +1,13 @@
 """Bytes to server-sent events, wherever the bytes were cut.
 
-Source: WHATWG HTML, 9.2.6 "Interpreting an event stream", with two departures that Reka's service needs: a last event
-counts without its blank line (clients of 2024 saw streams end so), and a line that begins with `{` is an event of its
-own (short answers came as one bare JSON line; no field of the standard begins so).
+Source: WHATWG HTML, 9.2.6 "Interpreting an event stream", with three departures:
+
+- A last event counts without its blank line (clients of 2024 saw Reka's streams end so).
+- A line that begins with `{` is an event of its own (Reka's short answers came as one bare JSON
+  line; no field of the standard begins so).
+- A field `error` is an error event of its own, and an event named "error" counts without data:
+  llama-server reported failures as a line `error: {...}` before `data: [DONE]` until 2025-09
+  (ggml-org/llama.cpp #16104, #16109). The standard ignores both, and half an answer seems complete.
 """
 
 from __future__ import annotations
@@ -40,11 +45,13 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     for raw in _lines(chunks):
         line = raw.decode("utf-8", "replace")
         if not line:
-            if data:
+            if data or name == "error":
                 yield ServerSentEvent(name or "message", "\n".join(data))
             name, data, size = "", [], 0
         elif line.startswith("{"):
-            yield ServerSentEvent("message", line)
+            is_error = name == "error"
+            yield ServerSentEvent("error" if is_error else "message", line)
+            name = "" if is_error else name
         else:
             field, _, value = line.partition(":")  # a comment has no name, so no field
             value = value.removeprefix(" ")
@@ -54,7 +61,12 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
                 _check(size)
             elif field == "event":
                 name = value
-    if data:
+            elif field == "error":
+                if data:
+                    yield ServerSentEvent(name or "message", "\n".join(data))
+                yield ServerSentEvent("error", value)
+                name, data, size = "", [], 0
+    if data or name == "error":
         yield ServerSentEvent(name or "message", "\n".join(data))
 
 

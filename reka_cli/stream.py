@@ -40,11 +40,13 @@ def objects(response: Response) -> Objects:
     with closing(response.chunks()) as chunks:
         for event in sse.events(_no_page(chunks, begin)):
             any_came = True
+            if event.event == "error":
+                yield _object(response, event.data, event.event)
             if event.data.strip() == "[DONE]":
                 response.drain()
                 yield None
                 return
-            if event.event in ("message", "error") and event.data:
+            if event.event == "message" and event.data:
                 yield _object(response, event.data, event.event)
     if not any_came and not re.match(_FIELD, begin.lstrip(_BLANK)):
         raise ServiceError("the service sent something that is no stream of events")

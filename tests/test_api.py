@@ -358,11 +358,10 @@ class TestSchema:
         result = run("ask", "Which colour?", "-m", "sandbox-bad-json", "--schema", COLOURS, env=env)
 
         told = (
-            "notice: the answer is not valid: 'colour' is a required property (at $); asking once more\n"
-            "error: the answer is not valid against the schema, not the second time either\n"
+            'notice: the answer is not valid: "colour" is a required property (at $); asking once more\n'
+            'error: the answer is not valid against the schema: "colour" is a required property (at $)\n'
         )
-        assert (result.exit_code, result.stderr) == (10, told)
-        assert result.stdout != ""
+        assert result == Result(10, "", told)
 
     @pytest.mark.parametrize("schema", ["", "/missing.json"])
     def test_a_schema_that_is_not_there_is_not_passed_over(

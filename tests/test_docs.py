@@ -118,5 +118,5 @@ def test_run_time_packages_are_those_that_are_meant() -> None:
         "browser-cookie3",
         "platformdirs",
         "pillow",
-        "jsonschema",
+        "jsonschema-rs",
     ]

@@ -227,11 +227,32 @@ def lines_of(size: int) -> tuple[bytes, list[Path]]:
     return api_event("x").replace(b"data:", b": nothing\n" * size + b"data:") + API_END, []
 
 
+def counted_events_of(size: int) -> tuple[bytes, list[Path]]:
+    event = api_event("word ")
+    return b"".join(event.replace(b'"index": 0', b'"index": %d' % at) for at in range(size)) + API_END, []
+
+
+def growing_messages_of(size: int) -> tuple[bytes, list[Path]]:
+    event = api_event("word")
+    parts = (event.replace(b"delta", b"message").replace(b"word", b"word" * (at + 1)) for at in range(size))
+    return b"".join(parts) + API_END, []
+
+
 def pictures_of(size: int) -> tuple[bytes, list[Path]]:
     return api_event("x") + API_END, [CAT] * size
 
 
-@pytest.mark.parametrize(("of", "size"), [(events_of, 200), (long_events_of, 100), (lines_of, 1_000), (pictures_of, 4)])
+@pytest.mark.parametrize(
+    ("of", "size"),
+    [
+        (events_of, 200),
+        (counted_events_of, 200),
+        (growing_messages_of, 50),
+        (long_events_of, 100),
+        (lines_of, 1_000),
+        (pictures_of, 4),
+    ],
+)
 def test_work_grows_no_faster_than_what_there_is_to_do(
     of: Callable[[int], tuple[bytes, list[Path]]],
     size: int,

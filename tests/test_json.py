@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import CAT, ROOT, Result, Run, Service
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from reka_cli import errors
 from reka_cli.escapes import json_line

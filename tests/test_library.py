@@ -205,10 +205,17 @@ def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callab
         "sqlite3",
         "keyring",
         "click",
+        "jsonschema_rs",
         "reka_cli.images.prepare",
     }
     assert imported & heavy == set()
     assert "requests" in imported
+
+
+def test_a_schema_imports_what_validates_it(modules_after: Callable[[str], set[str]]) -> None:
+    code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n', '--schema', '{}'])"
+
+    assert modules_after(code) & {"jsonschema", "jsonschema_rs", "attrs"} == {"jsonschema_rs"}
 
 
 def test_usage_errors_come_before_the_network_is_imported(modules_after: Callable[[str], set[str]]) -> None:

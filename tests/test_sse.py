@@ -54,6 +54,22 @@ STREAMS = {
     "an_empty_event_name": (b"event:\ndata: a\n\n", [message("a")]),
     "a_name_holds_for_one_event": (b"event: x\ndata: a\n\ndata: b\n\n", [named("x", "a"), message("b")]),
     "a_name_without_data_is_forgotten": (b"event: x\n\ndata: b\n\n", [message("b")]),
+    "a_field_error": (b'error: {"code": 1}\n\ndata: a\n\n', [named("error", '{"code": 1}'), message("a")]),
+    "a_field_error_is_an_event_of_its_own": (
+        b"data: a\nerror: b\ndata: c\n\n",
+        [message("a"), named("error", "b"), message("c")],
+    ),
+    "a_field_error_after_the_name": (b"event: error\nerror: a\n\n", [named("error", "a")]),
+    "a_field_error_before_the_end": (b"error:a", [named("error", "a")]),
+    "two_fields_error": (b"error: a\nerror: b\n\n", [named("error", "a"), named("error", "b")]),
+    "a_field_error_without_a_value": (b"error\n\n", [named("error", "")]),
+    "bare_json_after_the_name_error": (
+        b'event: error\n{"a": 1}\n\n{"a": 2}\n',
+        [named("error", '{"a": 1}'), message('{"a": 2}')],
+    ),
+    "the_name_error_without_data": (b"event: error\n\ndata: a\n\n", [named("error", ""), message("a")]),
+    "the_name_error_at_the_end": (b"data: a\n\nevent: error", [message("a"), named("error", "")]),
+    "the_name_error_replaced": (b"event: error\nevent: x\n\n", []),
     "unknown_fields": (b"datax: a\nfoo\nx: y\ndata: a\n\n", [message("a")]),
     "id_and_retry": (b"id: 7\nretry: 10\ndata: a\n\nid\nretry: x\n\n", [message("a")]),
     "no_blank_line_at_the_end": (b"data: a\n\ndata: b\n", [message("a"), message("b")]),
@@ -81,7 +97,22 @@ STREAMS = {
 }
 
 parts = [
-    *(b"\n", b"\r", b"\r\n", b"data: a", b"data:", b"data", b"event: x", b"id: 1", b": c", b'{"a": 1}', b" ", b":"),
+    *(
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"data: a",
+        b"data:",
+        b"data",
+        b"event: x",
+        b"event: error",
+        b"error: a",
+        b"id: 1",
+        b": c",
+        b'{"a": 1}',
+        b" ",
+        b":",
+    ),
     *(BOM, BOM[:1], "é".encode(), "\u2028".encode(), b"\xff", b"x"),
 ]
 streams = st.lists(st.sampled_from(parts), max_size=20).map(b"".join)

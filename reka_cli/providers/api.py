@@ -32,13 +32,11 @@ from reka_cli.messages import (
     Events,
     Message,
     Notice,
-    ReasoningDelta,
     Start,
-    TextDelta,
     Usage,
 )
 from reka_cli.providers import About, Log, Status
-from reka_cli.reasoning import Splitter
+from reka_cli.providers._chat_chunks import ChatAnswer
 from reka_cli.stream import objects, tokens
 from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
 
@@ -224,56 +222,30 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(response: Response, model: Model) -> Events:
     """Turn chunks into events; `finish_reason` is the end, or `[DONE]` is."""
-    splitter = Splitter()
-    finish_reason: str | None = None
+    answer = ChatAnswer()
     usage: object = None
     served: object = None
-    goes_on = False
+    is_done = False
     try:
         for chunk in objects(response):
             if chunk is None:
-                finish_reason = finish_reason or "stop"
+                is_done = True
                 break
             served = chunk.get("model") or served
             usage = chunk.get("usage") or usage
-            choice = _first(chunk.get("choices"))
-            if finish_reason is None:
-                yield from _deltas(choice, splitter)
-            elif not goes_on and any(_deltas(choice, Splitter())):
-                goes_on = True
-                yield Notice("the service went on after the end of its answer, which is left out")
-            reason = choice.get("finish_reason")
-            if isinstance(reason, str) and reason and finish_reason is None:
-                finish_reason = reason
+            was_complete = answer.finish_reason is not None
+            yield from answer.read(chunk)
+            if answer.finish_reason is not None and not was_complete:
                 response.hurry(_AFTER_THE_END_S)
-    except (NetworkError, DeadlineExceeded):
-        if finish_reason is None:
-            raise  # the answer is not whole; after its end it does not matter
-    yield from splitter.flush()
+    except (NetworkError, DeadlineExceeded, ServiceError) as error:
+        if answer.finish_reason is None:
+            raise
+        if isinstance(error, ServiceError):
+            yield Notice(f"after the end of the answer: {error.message}")
+    yield from answer.end(is_done=is_done)
     yield from _usage(usage, model)
-    yield Done(finish_reason, model_served=served if isinstance(served, str) else None)
-
-
-def _first(choices: object) -> dict[str, Any]:
-    for one in choices if isinstance(choices, list) else ():
-        if isinstance(one, dict) and one.get("index", 0) == 0:
-            return one
-    return {}
-
-
-def _deltas(choice: dict[str, Any], splitter: Splitter) -> Iterator[TextDelta | ReasoningDelta]:
-    delta = choice["delta"] if "delta" in choice else choice.get("message")
-    if not isinstance(delta, dict):
-        return
-    for field in ("reasoning_content", "reasoning"):  # the name differs from model to model at Reka, 2026-10
-        if isinstance(delta.get(field), str) and delta[field]:
-            yield ReasoningDelta(delta[field])
-            break
-    content = delta.get("content")
-    if isinstance(content, str):
-        yield from splitter.feed(content)
-    elif content is not None:
-        raise ServiceError("the service sent an answer whose text is no text")
+    served = served if isinstance(served, str) else None
+    yield Done(answer.finish_reason, answer.replacement, served)
 
 
 def _usage(usage: object, model: Model) -> Iterator[Usage]:

@@ -6,7 +6,6 @@ reca and jessfin, MIT, 2024; and others), collected in docs/protocols.md. Last r
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -18,8 +17,9 @@ from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.credentials import WebAccess, in_words, stored_source, web_access
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
-from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, TextDelta, Usage
+from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, Usage
 from reka_cli.providers import WEB_MODELS, About, Log, Status
+from reka_cli.providers._text_so_far import TextSoFar
 from reka_cli.schema import instruction
 from reka_cli.session import Session
 from reka_cli.stream import objects, tokens
@@ -43,7 +43,6 @@ _SEPARATOR = "\n <sep> human:"
 _HALF_CHARACTERS = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 _SEPARATOR_PARTS = tuple(_SEPARATOR[:length] for length in range(len(_SEPARATOR), 2, -1))
 
-_MOST_REWRITINGS = 100  # in one answer; each is printed
 _MOST_UPLOADS = 100  # whose URLs are kept
 _TOKEN_MARGIN_S = 60.0  # a token that ends sooner is renewed
 
@@ -372,41 +371,21 @@ def _answer(response: Response) -> Iterator[Event]:
 
 
 class _Progress:
-    """How much of the text so far was passed on."""
+    """The text so far, of which the new part is passed on."""
 
     def __init__(self) -> None:
-        self._shown = ""  # what the deltas add up to, the last rewriting counted as its new text
-        self._latest = ""
-        self._rewritings = 0
-        self._taken_back = False
+        self._text = TextSoFar()
 
     def events(self, so_far: object, *, is_last: bool) -> Iterator[Event]:
         """Give what is new in `so_far`, the whole text with its blanks and its unfinished separator."""
         if not isinstance(so_far, str):
             raise ServiceError("the service sent an answer whose text is no text")
         # a character that was cut in two comes as U+FFFD or as half a surrogate pair first
-        self._latest = _visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS))
-        if self._shown.startswith(self._latest):
-            return  # nothing new, or shorter for now: the end decides
-        if not self._latest.startswith(self._shown):
-            yield from self._rewrite()
-        elif new := self._latest[len(self._shown) :]:
-            yield TextDelta(new)
-        self._shown = self._latest
+        yield from self._text.update(_visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS)))
 
     def end(self, finish_reason: str | None) -> Iterator[Event]:
-        if self._latest != self._shown:
-            yield Notice("the service took back the end of its answer")
-            self._taken_back = True
-        yield Done(finish_reason, self._latest if self._taken_back or self._rewritings else None)
-
-    def _rewrite(self) -> Iterator[Event]:
-        self._rewritings += 1
-        if self._rewritings > _MOST_REWRITINGS:
-            raise ServiceError(f"the service rewrote its answer more than {_MOST_REWRITINGS} times")
-        common = len(os.path.commonprefix([self._shown, self._latest]))
-        yield Notice("the service rewrote its answer: what follows replaces the text from the point where it differs")
-        yield TextDelta("\n" + self._latest[common:])
+        yield from self._text.end()
+        yield Done(finish_reason, self._text.replacement)
 
 
 def _visible(so_far: str) -> str:
