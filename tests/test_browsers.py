@@ -768,7 +768,7 @@ def test_a_full_disk_is_said_without_a_traceback(cookies: Path, monkeypatch: pyt
 
     monkeypatch.setattr(database, "_copy", full)
     one = found(chromium(cookies, Row()))
-    assert (one.problem, one.said) == ("library_error", "cannot be copied: No space left on device")
+    assert (one.problem, one.said) == ("library_error", "cannot be copied: no space left on device")
 
 
 # --- Safari ----------------------------------------------------------------------------------------------------------
