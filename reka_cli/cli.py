@@ -39,7 +39,7 @@ class _HungUp(RekaError):
 
 
 # by number, for Windows has no signal.SIGHUP
-_STOPS: dict[int, type[RekaError]] = {1: _HungUp, 2: _Interrupted, 15: _Terminated}
+STOPS: dict[int, type[RekaError]] = {1: _HungUp, 2: _Interrupted, 15: _Terminated}
 
 
 @dataclass
@@ -135,7 +135,7 @@ def _usage(error: typer.TyperException, format_: str) -> int:
 
 def _stopped(number: int, format_: str) -> int:
     """Report a signal to a program, which waits for the last event; a person knows of it."""
-    stop = _STOPS[number]
+    stop = STOPS[number]
     report(stop(stop.code), format_, to_people=False)
     return -number
 

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tables
 from conftest import ROOT, Run
 from misbehaviours import FORMATS, WIRES
 
@@ -48,6 +49,13 @@ def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().out.endswith(
         "Your question was: What can you see? Usage(input_tokens=53, output_tokens=53, cost_usd=None) stop\n"
     )
+
+
+@pytest.mark.parametrize("path", tables.DOCUMENTS, ids=lambda path: path.name)
+def test_what_is_generated_is_what_the_program_has(path: Path) -> None:
+    text = path.read_text()
+
+    assert tables.update(text) == text, "scripts/docs writes it anew"
 
 
 def test_every_option_of_ask_stands_in_the_readme(run: Run) -> None:
