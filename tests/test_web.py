@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,36 @@ class TestRequests:
             {"type": "human", "text": "again"},
         ]
 
+    @pytest.mark.parametrize("loads", ["once", "each time"])
+    def test_an_image_is_uploaded_once_in_a_conversation(self, client: Client, service: Service, loads: str) -> None:
+        image = client.load([CAT])
+        said: list[Message] = []
+        for turn in ("one", "two", "three"):
+            images = image if loads == "once" else client.load([CAT])
+            said.append(Message("user", turn, images if not said else ()))
+            said[0] = Message("user", "one", images)
+            said.append(Message("assistant", client.send(said).read()))
+
+        assert service.paths == ["/api/upload-image", "/api/chat", "/api/chat", "/api/chat"]
+        assert said[-1].text.startswith("This is the sandbox")
+        assert [turn["type"] for turn in sent(service)["conversation_history"]] == ["human", "model"] * 2 + ["human"]
+
+    def test_an_image_that_the_service_has_forgotten_is_uploaded_again(self, client: Client, service: Service) -> None:
+        question = Message("user", "one", client.load([CAT]))
+        answer = Message("assistant", client.send([question]).read())
+        service.server.state._pictures.clear()
+
+        text = client.send([question, answer, Message("user", "two")]).read()
+
+        assert service.paths == ["/api/upload-image", "/api/chat", "/api/chat", "/api/upload-image", "/api/chat"]
+        assert text.endswith("Your question was: two")
+
+    def test_another_conversation_uploads_its_image(self, client: Client, service: Service) -> None:
+        for _ in range(2):
+            client.ask("hello", [CAT]).read()
+
+        assert service.paths == ["/api/upload-image", "/api/chat"] * 2
+
     def test_who_asks_is_said(self, client: Client, service: Service) -> None:
         client.ask("hello").read()
 
@@ -155,6 +186,32 @@ class TestRequests:
         told = "error: the web session takes one picture a question, not 2\nhint: ask about one at a time\n"
         assert result == Result(5, "", told)
         assert service.received == []
+
+
+class TestManyQuestions:
+    @pytest.fixture
+    def asking(self, service: Service, home: Path, cookies_file: Path) -> Iterator[Client]:
+        """A client whose session has no token yet."""
+        config = Config(state_dir=home, web_base=service.url, cookies_file=cookies_file)
+        with Client("web", config=config, retries=0) as client:
+            yield client
+
+    def test_they_share_one_token(self, asking: Client, service: Service) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            texts = set(pool.map(lambda _: asking.ask("hello").read() + "\n", range(16)))
+
+        assert texts == {WORDS.format("hello")}
+        assert sorted(service.paths) == ["/api/chat"] * 16 + ["/bff/auth/access_token"]
+
+    def test_a_token_that_is_refused_is_renewed_once_for_all(self, asking: Client, service: Service) -> None:
+        asking.ask("hello").read()
+        service.server.state._tokens.clear()
+        service.received.clear()
+        with ThreadPoolExecutor(8) as pool:
+            texts = set(pool.map(lambda _: asking.ask("hello").read() + "\n", range(16)))
+
+        assert texts == {WORDS.format("hello")}
+        assert service.paths.count("/bff/auth/access_token") == 1
 
 
 class TestEvents:
