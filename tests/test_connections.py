@@ -17,7 +17,7 @@ import trustme
 from conftest import Service
 from misbehaviours import WHOLE
 
-from reka_cli import Client, DeadlineExceeded, NetworkError, UsageError
+from reka_cli import Client, DeadlineExceeded, IncompleteAnswer, NetworkError, UsageError
 from reka_cli.call import Call, Limits
 from reka_cli.config import Config
 from reka_cli.deadline import Deadline
@@ -119,6 +119,38 @@ class TestTls:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
 
         assert Client("api", model="sandbox", config=Config(home, api_base=base)).ask("hello").read() + "\n" == WHOLE
+
+    def test_silence_in_the_middle_ends_at_the_idle_timeout(
+        self, service: Service, authority: trustme.CA, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        base = secured(service, authority.issue_cert("127.0.0.1"))
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        config = Config(home, api_base=base)
+        with Client("api", model="sandbox-stall", config=config, idle_timeout_s=0.2) as client:
+            answer = client.ask("hello")
+            with pytest.raises(DeadlineExceeded) as caught:
+                answer.read()
+
+        assert caught.value.message == f"{service.host} was silent for 0.2 s"
+        assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka,"
+
+    def test_an_answer_is_canceled_and_the_next_one_comes(
+        self, service: Service, authority: trustme.CA, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        base = secured(service, authority.issue_cert("127.0.0.1"))
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        with Client("api", config=Config(home, api_base=base)) as client:
+            answer = client.ask("hello", model="sandbox-stall")
+            events = iter(answer)
+            while not answer.text:
+                next(events)
+            threading.Timer(0.05, answer.cancel).start()
+            with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
+                list(events)
+
+            assert client.ask("hello", model="sandbox").read() + "\n" == WHOLE
 
     @pytest.mark.parametrize(
         ("names", "until", "message"),
