@@ -95,7 +95,7 @@ def _web_base(base: str | None) -> str | None:
     """Check that a session sent to `base` can only reach Reka or this machine."""
     if base is None:
         return None
-    url, scheme, hostname = _parts("REKA_WEB_BASE", base)
+    url, scheme, hostname = _parts(base)
     loopback = is_loopback(hostname)
     if not (loopback or is_reka_host(hostname)):
         raise UsageError(
@@ -111,7 +111,7 @@ def _api_base(base: str | None, *, insecure_http: bool) -> str | None:
     """Check that nobody on the way can read what is sent to `base`, unless that was allowed."""
     if base is None:
         return None
-    url, scheme, hostname = _parts("REKA_API_BASE", base)
+    url, scheme, hostname = _parts(base)
     if scheme not in ("http", "https") or not hostname:
         raise UsageError("REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1")
     if scheme == "http" and not (is_loopback(hostname) or insecure_http):
@@ -123,14 +123,17 @@ def _api_base(base: str | None, *, insecure_http: bool) -> str | None:
     return url
 
 
-def _parts(variable: str, base: str) -> tuple[str, str, str]:
-    """Give URL, scheme and host name, which is "" for a URL that two parsers could understand differently."""
+def _parts(base: str) -> tuple[str, str, str]:
+    """Return URL, scheme and host name, which is "" for a URL that two parsers could understand differently.
+
+    What `urlsplit` rejects has no host name either: that differs between releases of Python.
+    """
     url = base.strip().rstrip("/")
     try:
         parts = urlsplit(url)
         hostname, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UsageError(f"{variable} is not a URL") from error
+    except ValueError:
+        return url, "", ""
     host = f"[{hostname}]" if ":" in hostname else hostname
     plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set("?#\\") & set(url)
     plain = plain and url.isprintable() and url.isascii() and " " not in url

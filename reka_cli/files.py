@@ -12,6 +12,8 @@ import errno
 import os
 import re
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,10 +30,11 @@ AnyPath = str | os.PathLike[str]
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe does not wait for its other end
 _NO_CONTROL = getattr(os, "O_NOCTTY", 0)  # a terminal that is written to does not become ours
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
-_POSIX = os.name == "posix"
 _LONGEST_PATH = 300  # characters of it in a message
 _LONGEST_LOCK_S = 10.0  # a change takes milliseconds; a stopped process never releases its lock
+_LOCK_POLL_S = 0.01
 _MOST_LINKS = 40  # as many as Linux follows
 _DESCRIPTOR = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -144,9 +147,20 @@ def read_state(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
-        if _POSIX and (status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH):
+        if not is_ours_alone(status, stat.S_IWOTH):
             raise PermissionError(errno.EPERM, "not a file of yours alone")
         return file.read()
+
+
+def is_ours_alone(status: os.stat_result, others: int) -> bool:
+    """Return whether this user owns a file and no one else has one of the permissions `others`.
+
+    Always true on Windows, which has neither: there the user's folders are closed to others.
+    """
+    if sys.platform != "win32":
+        if status.st_uid != os.geteuid() or status.st_mode & others:
+            return False
+    return True
 
 
 # Writing
@@ -232,7 +246,7 @@ def _replacement(target: Path, temporary: Path, mode: int | None) -> Iterator[in
     If the block fails, the file is removed. Without a `mode`, it gets that of any new file.
     """
     _unfinished.add(temporary)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | _BINARY
     try:
         descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
         try:
@@ -262,7 +276,8 @@ def _closing(descriptor: int) -> Iterator[int]:
 def _open_special(path: Path, deadline: Deadline) -> int:
     """Open a device or a pipe, which may wait for a program at its other end."""
     try:
-        return in_time(lambda: os.open(path, os.O_WRONLY | _NO_CONTROL), deadline.remaining_s())
+        flags = os.O_WRONLY | _NO_CONTROL | _BINARY
+        return in_time(lambda: os.open(path, flags), deadline.remaining_s())
     except TimeoutError as error:
         message = f"no program read from {show_path(path)} within {deadline.total_s:g} s"
         raise DeadlineExceeded(message) from error
@@ -296,12 +311,13 @@ def _duplicate(descriptor: int) -> int:
 
     Those that Python opens itself are not inheritable: /dev/fd/N is not meant to be one of them.
     """
-    import fcntl
-
     if not os.get_inheritable(descriptor):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise OSError(errno.EBADF, "not open for writing")
+    if sys.platform != "win32":
+        import fcntl
+
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "not open for writing")
     return os.dup(descriptor)
 
 
@@ -311,26 +327,44 @@ def _duplicate(descriptor: int) -> int:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; raise OSError if it is not free within ten seconds."""
-    if not _POSIX:
-        yield  # os.replace alone keeps the file whole; the last writer wins
-        return
-    import fcntl
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
     try:
+        _lock(descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _wait_for_lock(descriptor)
-        yield
+            yield
+        finally:
+            _unlock(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int) -> None:
-    import fcntl
+def _lock(descriptor: int) -> None:
+    ends_at = time.monotonic() + _LONGEST_LOCK_S
+    while not _try_lock(descriptor):
+        if time.monotonic() > ends_at:
+            raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock")
+        time.sleep(_LOCK_POLL_S)
 
+
+def _try_lock(descriptor: int) -> bool:
+    """Take the lock if it is free. Returns False if another process holds it."""
     try:
-        in_time(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX), _LONGEST_LOCK_S)
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock") from error
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
+        return False
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    """Release the lock: closing the file does that at once only on POSIX."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)

@@ -98,10 +98,10 @@ def raise_in_main(error: BaseException) -> None:
     main = threading.main_thread().ident
     if not callable(handler) or main is None:
         return
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, signal.SIGINT)  # unlike interrupt_main, it also ends system calls
-    else:
+    if sys.platform == "win32":
         _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main, signal.SIGINT)  # unlike interrupt_main, it also ends system calls
 
 
 def die(number: int) -> NoReturn:
@@ -113,7 +113,7 @@ def die(number: int) -> NoReturn:
 
 
 def _die(number: int) -> NoReturn:
-    if os.name == "posix":
+    if sys.platform != "win32":
         with contextlib.suppress(ValueError):  # not the main thread: _handle has done it already
             signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -88,10 +90,10 @@ def spinner(stream: TextIO | None, put: Callable[[str], None]) -> Spinner | None
             return 80
 
     def in_front() -> bool:
-        try:
-            return os.tcgetpgrp(descriptor) == os.getpgrp()
-        except (OSError, AttributeError):  # not our terminal, or no such thing on Windows
-            return True
+        if sys.platform != "win32":  # where no other job can have the terminal
+            with contextlib.suppress(OSError):  # it is not our terminal
+                return os.tcgetpgrp(descriptor) == os.getpgrp()
+        return True
 
     return Spinner(put, columns, in_front)
 

@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from reka_cli.errors import NotLoggedIn
-from reka_cli.files import NO_FOLLOW, NO_WAIT, locked, read_error, replace_state, writing
+from reka_cli.files import (
+    NO_FOLLOW,
+    NO_WAIT,
+    is_ours_alone,
+    locked,
+    read_error,
+    replace_state,
+    writing,
+)
 from reka_cli.hosts import HOSTS
 from reka_cli.session import Cookie, Session
 from reka_cli.tokens import is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0
-_POSIX = os.name == "posix"
 
 
 class Store:
@@ -133,7 +140,7 @@ class Store:
 
 
 def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:
-    if _POSIX and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
+    if not is_ours_alone(status, 0o077):
         raise NotLoggedIn(f"{path} is not yours alone, so it is not used", hint=f"chmod {mode} {path}")
 
 

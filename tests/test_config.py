@@ -92,6 +92,9 @@ class TestTheBaseOfTheWebSession:
                 "file:///etc/passwd",
                 CANARY,
             ),
+            # not URLs: which of them urlsplit rejects differs between releases of Python
+            *("https://space.reka.ai:99999", "https://space.reka.ai:https", "http://localhost:-1"),
+            *("http://[::1", "http://::1]", "http://[::1]evil.example", "http://[localhost]"),
         ],
     )
     def test_may_be_nothing_else(self, tmp_path, base):
@@ -113,19 +116,6 @@ class TestTheBaseOfTheWebSession:
     def test_is_encrypted_unless_it_is_this_machine(self, tmp_path, base, cure):
         expected = ("REKA_WEB_BASE must begin with https://", f"export REKA_WEB_BASE={cure}")
         assert failure(tmp_path, REKA_WEB_BASE=base) == expected
-
-    @pytest.mark.parametrize(
-        "base",
-        [
-            "https://space.reka.ai:99999",
-            "https://space.reka.ai:https",
-            "http://localhost:-1",
-            "http://[::1",
-            "http://::1]",
-        ],
-    )
-    def test_is_a_url(self, tmp_path, base):
-        assert failure(tmp_path, REKA_WEB_BASE=base) == ("REKA_WEB_BASE is not a URL", None)
 
 
 class TestTheEnvironment:

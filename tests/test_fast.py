@@ -70,9 +70,14 @@ def test_nothing_that_is_imported_is_searched_for_garbage(python: Python) -> Non
     assert told == [0, True]
 
 
-def test_typer_does_without_pydantic() -> None:
+def test_typer_is_limited_to_what_does_without_pydantic() -> None:
     assert [one for one in requires("reka-cli") or [] if one.startswith("typer")] == ["typer<0.29,>=0.28"]
-    assert version("typer").startswith("0.28.")
+
+
+@pytest.mark.skipif(
+    not version("typer").startswith("0.28."), reason="a newer Typer, which scripts/check --all installs"
+)
+def test_typer_does_without_pydantic() -> None:
     assert [one for one in requires("typer") or [] if one.startswith("pydantic")] == []
 
 

@@ -118,7 +118,7 @@ class TestRequests:
         client.ask("hello").read()
 
         headers = service.received[0].headers
-        assert headers["user-agent"] == "reka-cli/0.1.0 (+https://pypi.org/project/reka-cli/)"
+        assert headers["user-agent"] == "reka-cli/0.1.0"
         assert "cookie" not in headers
 
     @pytest.mark.parametrize(

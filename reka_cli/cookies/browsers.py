@@ -180,9 +180,10 @@ def _unreadable(profile: Profile, error: OSError) -> _Trouble:
 
 def _owner(path: Path) -> str:
     """Name who owns the nearest folder that tells."""
-    for place in (path, *path.parents):
-        with suppress(OSError, KeyError, NotImplementedError):
-            return f" (owner: {place.owner()})"
+    if sys.platform != "win32":
+        for place in (path, *path.parents):
+            with suppress(OSError, KeyError):
+                return f" (owner: {place.owner()})"
     return ""
 
 
@@ -361,10 +362,11 @@ def _bus() -> str | None:
     """Give the address of the desktop's bus, which cron does not tell; None if there is none."""
     if address := os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return address
-    if os.name != "posix":
-        return None
-    socket = Path(f"/run/user/{os.getuid()}/bus")
-    return f"unix:path={socket}" if socket.exists() else None
+    if sys.platform != "win32":
+        socket = Path(f"/run/user/{os.getuid()}/bus")
+        if socket.exists():
+            return f"unix:path={socket}"
+    return None
 
 
 _SAID = {

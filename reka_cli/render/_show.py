@@ -151,10 +151,11 @@ def _screen() -> Screen:
 
 
 def _cell(columns: int, lines: int) -> tuple[int, int] | None:
-    try:
+    width = height = 0
+    if sys.platform != "win32":
         from fcntl import ioctl
         from termios import TIOCGWINSZ
-    except ImportError:
-        return None
-    _, _, width, height = struct.unpack("HHHH", ioctl(sys.stdout.fileno(), TIOCGWINSZ, bytes(8)))
+
+        size = ioctl(sys.stdout.fileno(), TIOCGWINSZ, bytes(8))
+        _, _, width, height = struct.unpack("HHHH", size)
     return (width // columns, height // lines) if columns and lines and width >= columns and height >= lines else None

@@ -6,10 +6,10 @@ How the wires behave, and where that was seen, stands in `web_wire.py` and `api_
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -174,8 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _cut(self, cut: Cut) -> None:
         self.close_connection = self._is_cut = True
         if cut.reset:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())  # at once: what else holds the socket would end it in order first
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            socket.close(self.connection.detach())  # at once: what else holds the socket would end it in order first
 
     def _begin(self, stream: Stream) -> None:
         self.send_response(200)

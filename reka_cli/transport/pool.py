@@ -17,7 +17,7 @@ from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
 
-USER_AGENT = f"reka-cli/{__version__} (+https://pypi.org/project/reka-cli/)"
+USER_AGENT = f"reka-cli/{__version__}"
 
 
 class ConnectionPool:

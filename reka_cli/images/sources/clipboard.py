@@ -24,6 +24,7 @@ from reka_cli.images.sources._paths import Means, found_at
 from reka_cli.interruption import in_time
 
 _NAME = "clipboard"
+_PLATFORM: str = sys.platform  # which mypy takes for one value, and what follows for unreachable
 _WAIT_S = 10.0  # the program that something was copied in has to answer
 _PICTURE = re.compile(r"image/[a-z0-9.+-]+")
 _PREFERRED = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", "image/bmp")
@@ -73,7 +74,7 @@ def _copied(deadline: Deadline | None) -> bytes | list[Path]:
     limit = deadline.sooner(_WAIT_S) if deadline else Deadline.after(_WAIT_S)
     within_s = limit.remaining_s()
     try:
-        if sys.platform in ("darwin", "win32"):
+        if _PLATFORM in ("darwin", "win32"):
             return in_time(_grabbed, within_s)
         return _pasted(_tool(), within_s)
     except (TimeoutError, subprocess.TimeoutExpired) as error:
