@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from misbehaviours import CUT_OFF, WHOLE
 
@@ -409,7 +410,7 @@ class TestModels:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "reka_cli", "models"]
         env = clean_env | api_env | {"COLUMNS": "100", "TERM": "xterm"}
-        with subprocess.Popen(command, env=env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs):
+        with zygote.Popen(command, env=env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs):
             os.close(theirs)
             screen = b""
             while chunk := _read(ours):
@@ -467,7 +468,7 @@ def test_reasoning_is_shown_on_a_terminal_alone(clean_env: dict[str, str], api_e
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-n", "-m", "sandbox-reasoning", *more]
         env = clean_env | api_env | {"TERM": "xterm"}
-        with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs) as process:
+        with zygote.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs) as process:
             os.close(theirs)
             stdout, _ = process.communicate(timeout=30)
             shown = b""

@@ -111,12 +111,12 @@ def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_misbehaviour_has_its_exit_code_on_both_wires_in_every_format(
-    run_forked: Run, tmp_path: Path, fault: str
+    run: Run, tmp_path: Path, fault: str
 ) -> None:
     ways = [(wire, format_) for wire in WIRES for format_ in FORMATS]
 
     def check(wire: str, format_: str) -> Callable[[], tuple[object, object]]:
-        return lambda: by_process(run_forked, tmp_path / f"{wire}-{format_}", fault, wire, format_)
+        return lambda: by_process(run, tmp_path / f"{wire}-{format_}", fault, wire, format_)
 
     wanted, came = at_once([check(*way) for way in ways], len(ways))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import zygote
 from conftest import ROOT, Result, Run
 from screens import Emulator, at_once
 
@@ -114,7 +115,7 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, *program, "ask", "-n", *arguments, "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
-    with subprocess.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
+    with zygote.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
         os.close(theirs)
         try:
             yield Terminal(ours, process)
@@ -233,7 +234,7 @@ thread.join()
 def test_the_settings_of_the_process_are_restored_however_an_answer_ends() -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm"}
-    ended = subprocess.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    ended = zygote.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
     os.close(theirs)
     came = os.read(ours, 65_536)
     os.close(ours)
@@ -311,7 +312,7 @@ def test_a_terminal_that_is_closed_ends_it_at_once(clean_env: dict[str, str]) ->
     command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-m", "sandbox-slow", "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": subprocess.PIPE}
     env = clean_env | SANDBOX | {"TERM": "xterm"}
-    with subprocess.Popen(command, env=env, cwd=ROOT, **streams) as process:
+    with zygote.Popen(command, env=env, cwd=ROOT, **streams) as process:
         os.close(theirs)
         os.read(ours, 1)
         os.close(ours)

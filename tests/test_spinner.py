@@ -9,6 +9,7 @@ import sys
 
 import pyte
 import pytest
+import zygote
 from conftest import ROOT
 
 from reka_cli.spinner import Spinner
@@ -20,7 +21,7 @@ def waited(env: dict[str, str], *more: str) -> tuple[str, list[str]]:
     """All that came to a terminal on stderr while nothing was answered, and the lines that are left there."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-silent", "--timeout", "2", *more]
-    with subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=-1, stderr=theirs) as process:
+    with zygote.Popen(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=-1, stderr=theirs) as process:
         os.close(theirs)
         process.communicate(timeout=30)
         came = b""
