@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import zygote
+from faults import FAULTS
 from sites import Site, served
 
 from reka_cli.sandbox.server import Received, Server
@@ -112,7 +113,7 @@ def service() -> Iterator[Service]:
         received.append(request)
         arrived.set()
 
-    with Server(on_request=take) as server:
+    with Server(on_request=take, faults=FAULTS) as server:
         yield Service(server, received, arrived)
 
 

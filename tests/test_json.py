@@ -147,8 +147,8 @@ def test_a_retry_is_counted_and_told(run: Run) -> None:
     assert events.stderr == ""
 
 
-def test_the_text_is_the_final_one_where_the_service_rewrote_it(run: Run) -> None:
-    result = run("ask", "-f", "jsonl", "-m", "sandbox-rewrite", "hello", env=SANDBOX)
+def test_the_text_is_the_final_one_where_the_service_rewrote_it(run: Run, web_env: dict[str, str]) -> None:
+    result = run("ask", "-f", "jsonl", "-m", "sandbox-rewrite", "hello", env=web_env)
     events = lines(result.stdout)
 
     assert events[-1]["text"] == TOLD.replace("stand-in", "substitute")

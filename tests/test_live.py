@@ -279,9 +279,9 @@ def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str]
     ],
 )
 def test_errors_and_notices_stand_on_lines_of_their_own(
-    clean_env: dict[str, str], model: str, code: int, wanted: list[str]
+    clean_env: dict[str, str], web_env: dict[str, str], model: str, code: int, wanted: list[str]
 ) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", model) as terminal:
+    with on_terminal(clean_env | web_env, "-m", model) as terminal:
         ended, came = terminal.read()
 
     shown = left(came)
@@ -289,8 +289,8 @@ def test_errors_and_notices_stand_on_lines_of_their_own(
     assert sorted(shown) == sorted(wanted)
 
 
-def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str]) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-rewrite") as terminal:
+def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | web_env, "-m", "sandbox-rewrite") as terminal:
         ended, came = terminal.read()
 
     text = " ".join(" ".join(left(came)).split())
@@ -299,9 +299,8 @@ def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str]) -> N
     assert "substitute for Reka, not a model" in text or "ubstitute for Reka, not a model" in text
 
 
-def test_reasoning_stands_above_the_answer(clean_env: dict[str, str]) -> None:
-    env = clean_env | SANDBOX
-    with on_terminal(env | {"REKA_PROVIDER": "sandbox"}, "-m", "sandbox-reasoning-tags") as terminal:
+def test_reasoning_stands_above_the_answer(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | web_env, "-m", "sandbox-reasoning-tags") as terminal:
         ended, came = terminal.read()
 
     assert (ended, left(came)[-1]) == (0, "Your question was: hello")
