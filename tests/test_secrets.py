@@ -159,22 +159,22 @@ def chunk(**delta: str) -> dict[str, object]:
 
 NO_LINES = ALL.replace("\r", "").replace("\n", "")
 PLACES = {
-    "the text": stream(chunk(content=ALL), {"choices": [{"delta": {}, "finish_reason": "stop"}]}),
-    "the text, letter by letter": stream(*(chunk(content=one) for one in ALL), {"choices": [{"finish_reason": "stop"}]}),
-    "the reasoning": stream(chunk(reasoning=ALL), chunk(content="hi"), {"choices": [{"finish_reason": "stop"}]}),
-    "the reason of the end": stream(chunk(content="hi"), {"choices": [{"delta": {}, "finish_reason": ALL}]}),
-    "an error event": stream(chunk(content="hi"), {"error": {"message": ALL}}),
-    "an error": Reply(400, [("Content-Type", "application/json")], json.dumps({"detail": ALL}).encode()),
-    "a redirect": Reply(302, [("Location", f"https://{NO_LINES}.example/")]),
-    "a coding": Reply(200, [("Content-Encoding", NO_LINES)], b"data: {}\n\n"),
-    "a header": Reply(200, [("X-Tricks", NO_LINES), ("Retry-After", NO_LINES)], WHOLE),
+    "the text": lambda: stream(chunk(content=ALL), {"choices": [{"delta": {}, "finish_reason": "stop"}]}),
+    "the text, letter by letter": lambda: stream(*(chunk(content=one) for one in ALL), {"choices": [{"finish_reason": "stop"}]}),
+    "the reasoning": lambda: stream(chunk(reasoning=ALL), chunk(content="hi"), {"choices": [{"finish_reason": "stop"}]}),
+    "the reason of the end": lambda: stream(chunk(content="hi"), {"choices": [{"delta": {}, "finish_reason": ALL}]}),
+    "an error event": lambda: stream(chunk(content="hi"), {"error": {"message": ALL}}),
+    "an error": lambda: Reply(400, [("Content-Type", "application/json")], json.dumps({"detail": ALL}).encode()),
+    "a redirect": lambda: Reply(302, [("Location", f"https://{NO_LINES}.example/")]),
+    "a coding": lambda: Reply(200, [("Content-Encoding", NO_LINES)], b"data: {}\n\n"),
+    "a header": lambda: Reply(200, [("X-Tricks", NO_LINES), ("Retry-After", NO_LINES)], WHOLE),
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_no_trick_reaches_the_terminal_from_anywhere(run: Run, host: Callable[..., Host], place: str) -> None:
-    own = host(**{"/v1/chat/completions": PLACES[place]})
+    own = host(**{"/v1/chat/completions": PLACES[place]()})
     env = {"REKA_API_BASE": f"{own.url}/v1"}
     ways = [[*debug, "-f", format_] for format_ in FORMATS for debug in ([], ["--debug", "-v"])]
     results = [run("ask", "-n", "-m", "m", "hello", "--retries", "0", *way, env=env) for way in ways]
