@@ -17,10 +17,11 @@ from html import escape
 from pathlib import Path
 
 from compare.clients import PATIENCE_S, ROOT, Client, clients
-from reka_cli.sandbox.faults import FAULTS, PREFIX
+from reka_cli.sandbox.faults import PREFIX
 from reka_cli.sandbox.server import Server
 
 sys.path.insert(0, str(ROOT / "tests"))
+from faults import FAULTS
 from misbehaviours import API, WHOLE  # the table that says what is whole is one of the tests
 
 HANGS_S = PATIENCE_S + 20  # that a client may take: longer than the retries of any, and than it was told to wait
@@ -53,7 +54,7 @@ def main(home: Path, names: Sequence[str]) -> None:
 
 
 def _ask(name: str, client: Client) -> Outcome:
-    with tempfile.TemporaryDirectory() as folder, Server() as server:
+    with tempfile.TemporaryDirectory() as folder, Server(faults=FAULTS) as server:
         command, more = client.ask(f"{server.url}/v1", PREFIX + name, Path(folder))
         env = {"PATH": os.environ["PATH"], "HOME": folder, "LANG": "C.UTF-8", "NO_PROXY": "*", "TERM": "dumb"} | more
         with subprocess.Popen(

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import zygote
+from faults import FAULTS
 from sites import Site, served
-from zygote import Zygote, started
 
 from reka_cli.sandbox.server import Received, Server
 
@@ -69,18 +70,20 @@ def clean_env(home: Path) -> dict[str, str]:
     return kept | {"REKA_HOME": str(home), "HOME": str(home)}
 
 
-@pytest.fixture
-def run(clean_env: dict[str, str]) -> Run:
-    """Run `reka-cli` with the given arguments to its end."""
-
-    def run(*arguments: str, env: dict[str, str] | None = None, stdin: bytes | int = subprocess.DEVNULL) -> Result:
+def _runner(run_command: Callable[..., subprocess.CompletedProcess[bytes]], clean_env: dict[str, str]) -> Run:
+    def run(
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        stdin: bytes | int = subprocess.DEVNULL,
+        cwd: Path = ROOT,
+    ) -> Result:
         given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-        ended = subprocess.run(
+        ended = run_command(
             [sys.executable, "-m", "reka_cli", *arguments],
             env=clean_env | (env or {}),
             capture_output=True,
             timeout=60,
-            cwd=ROOT,
+            cwd=cwd,
             check=False,
             **given,
         )
@@ -89,20 +92,16 @@ def run(clean_env: dict[str, str]) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with started() as ready:
-        yield ready
+@pytest.fixture
+def run(clean_env: dict[str, str]) -> Run:
+    """Run `reka-cli` with the given arguments to its end, in a process that is forked ready to run."""
+    return _runner(zygote.run, clean_env)
 
 
 @pytest.fixture
-def run_forked(zygote: Zygote, clean_env: dict[str, str]) -> Run:
-    """Do the same in a process that need not start: for tables with many rows."""
-
-    def run(*arguments: str, env: dict[str, str]) -> Result:
-        return Result(*zygote.run([*arguments], clean_env | env, ROOT))
-
-    return run
+def run_process(clean_env: dict[str, str]) -> Run:
+    """Run it in a process that starts from nothing, for what only a start shows."""
+    return _runner(subprocess.run, clean_env)
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def service() -> Iterator[Service]:
         received.append(request)
         arrived.set()
 
-    with Server(on_request=take) as server:
+    with Server(on_request=take, faults=FAULTS) as server:
         yield Service(server, received, arrived)
 
 

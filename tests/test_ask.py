@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
@@ -42,7 +43,7 @@ def started(env: dict[str, str], *arguments: str, **popen: object) -> Iterator[s
     """A running `reka-cli` that is not waited for."""
     command = [sys.executable, "-m", "reka_cli", *arguments]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
-    with subprocess.Popen(command, env=env | SANDBOX, cwd=ROOT, **streams) as process:
+    with zygote.Popen(command, env=env | SANDBOX, cwd=ROOT, **streams) as process:
         try:
             yield process
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result
 from toys import with_file
 
@@ -41,7 +41,7 @@ def count(clean_env: dict[str, str], tmp_path: Path) -> Count:
 
     def count(*arguments: str, stdin: bytes = b"") -> Result:
         command = [*with_file(tmp_path, "commands", "count", TOY), "count", *arguments]
-        ended = subprocess.run(command, env=clean_env, cwd=ROOT, input=stdin, capture_output=True, check=False)
+        ended = zygote.run(command, env=clean_env, cwd=ROOT, input=stdin, capture_output=True, check=False)
         return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
     return count

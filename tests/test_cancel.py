@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import ROOT, Service
 from test_signals import full
 
@@ -348,7 +349,7 @@ except IncompleteAnswer as error:
     print(error)
 print(client.ask("again").read()[-5:])
 """
-    ended = subprocess.run(
+    ended = zygote.run(
         [sys.executable, "-c", code],
         env=clean_env,
         cwd=ROOT,
@@ -373,7 +374,7 @@ text = client.ask("hello").read()
 if child:
     print(os.waitpid(child, 0)[1], client.ask("hello").read() == text)
 """
-    ended = subprocess.run(
+    ended = zygote.run(
         [sys.executable, "-c", code],
         env=clean_env,
         cwd=ROOT,

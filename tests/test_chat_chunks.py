@@ -424,13 +424,11 @@ def half(request: pytest.FixtureRequest) -> tuple[str, dict[str, str], Any]:
 
 @pytest.mark.parametrize("is_first", [False, True])
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_line_of_an_error_is_an_error(
-    run_forked: Run, serve_stream: Serve, half: Any, name: str, is_first: bool
-) -> None:
+def test_a_line_of_an_error_is_an_error(run: Run, serve_stream: Serve, half: Any, name: str, is_first: bool) -> None:
     provider, env, begin = half
     line, words = ERRORS[name]
     url = serve_stream(stream([line, DONE] if is_first else [begin, line, DONE]))
-    result = run_forked(
+    result = run(
         *("ask", "hello", "-n", "-m", "m", "--provider", provider),
         env={key: value.replace("URL", url) for key, value in env.items()},
     )

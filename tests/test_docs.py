@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import tables
 from conftest import ROOT, Run
+from faults import FAULTS
 from misbehaviours import FORMATS, WIRES
 
 import reka_cli
 from reka_cli import commands, discovery
-from reka_cli.sandbox.faults import FAULTS, PREFIX
+from reka_cli.sandbox import faults
+from reka_cli.sandbox.faults import PREFIX
 
 COMMANDS = discovery.names_in(commands)
 README = (ROOT / "README.md").read_text()
@@ -87,7 +89,7 @@ def test_the_faults_that_the_documents_name_exist() -> None:
     named = set(re.findall(rf"`{PREFIX}([a-z0-9-]+)`", README))
 
     assert named
-    assert named - set(FAULTS) == set()
+    assert named - set(faults.FAULTS) == set()
 
 
 def test_the_size_of_the_table_of_misbehaviours_is_right() -> None:

@@ -103,13 +103,13 @@ WAYS_TO_NAME_A_FILE = [
     [("missing", "no such file"), ("file/x", "no such file"), ("itself", "too many levels of symbolic links")],
 )
 def test_a_file_that_cannot_be_read_is_told_in_the_same_words_everywhere(
-    run_forked: Run, service: Service, tmp_path: Path, arguments: tuple[str, ...], name: str, reason: str
+    run: Run, service: Service, tmp_path: Path, arguments: tuple[str, ...], name: str, reason: str
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "itself").symlink_to("itself")
     path = str(tmp_path / name)
 
-    result = run_forked(*[one.replace("PATH", path) for one in arguments], env={"REKA_API_BASE": f"{service.url}/v1"})
+    result = run(*[one.replace("PATH", path) for one in arguments], env={"REKA_API_BASE": f"{service.url}/v1"})
 
     assert result == Result(5, "", f"error: cannot read {path}: {reason}\n")
     assert service.received == []
@@ -117,13 +117,13 @@ def test_a_file_that_cannot_be_read_is_told_in_the_same_words_everywhere(
 
 @pytest.mark.parametrize("option", ["-i", "--schema", "--video"])
 def test_a_pipe_that_nobody_writes_to_is_told_in_the_same_words_everywhere(
-    run_forked: Run, service: Service, tmp_path: Path, option: str
+    run: Run, service: Service, tmp_path: Path, option: str
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = ("ask", "hello", option, str(pipe), "--timeout", "0.5")
 
-    result = run_forked(*arguments, env={"REKA_API_BASE": f"{service.url}/v1"})
+    result = run(*arguments, env={"REKA_API_BASE": f"{service.url}/v1"})
 
     assert result == Result(8, "", f"error: nothing came from {pipe} within 0.5 s\n")
     assert service.received == []

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from conftest import CAT, ROOT, Result, Run, write_cookies
+from faults import FAULTS
+from hostile import HOSTILE
 from misbehaviours import FORMATS, HEAVY, TABLES, WIRES, Told, expected, told
 
 from reka_cli import Client, RekaError
 from reka_cli.config import Config
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice, TextDelta
-from reka_cli.sandbox.faults import FAULTS
-from reka_cli.sandbox.hostile import HOSTILE
 from reka_cli.sandbox.server import Server, _Handler
 from reka_cli.sandbox.steps import Reply
 
@@ -30,7 +30,7 @@ def a_user(folder: Path, wire: str) -> Iterator[tuple[Server, dict[str, str]]]:
     """A sandbox and the environment of somebody who uses nothing else."""
     folder.mkdir(mode=0o700)
     cookies = write_cookies(folder / "cookies.txt", {"appSession": "sandbox-session"})
-    with Server() as server:
+    with Server(faults=FAULTS) as server:
         bases = {
             "web": {"REKA_WEB_BASE": server.url, "REKA_COOKIES": str(cookies)},
             "api": {"REKA_API_BASE": f"{server.url}/v1"},
@@ -111,12 +111,12 @@ def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_misbehaviour_has_its_exit_code_on_both_wires_in_every_format(
-    run_forked: Run, tmp_path: Path, fault: str
+    run: Run, tmp_path: Path, fault: str
 ) -> None:
     ways = [(wire, format_) for wire in WIRES for format_ in FORMATS]
 
     def check(wire: str, format_: str) -> Callable[[], tuple[object, object]]:
-        return lambda: by_process(run_forked, tmp_path / f"{wire}-{format_}", fault, wire, format_)
+        return lambda: by_process(run, tmp_path / f"{wire}-{format_}", fault, wire, format_)
 
     wanted, came = at_once([check(*way) for way in ways], len(ways))
 

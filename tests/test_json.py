@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from jsonschema_rs import Draft202012Validator
 
@@ -122,7 +123,7 @@ def test_events_come_as_lines(run: Run) -> None:
 
 def test_an_event_is_written_when_it_comes(clean_env: dict[str, str]) -> None:
     command = [sys.executable, "-m", "reka_cli", "ask", "-f", "jsonl", "-m", "sandbox-stall", "hello"]
-    with subprocess.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+    with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         assert process.stdout
         seen = b""
         while not seen.endswith(b'" Reka,"}\n'):
@@ -146,8 +147,8 @@ def test_a_retry_is_counted_and_told(run: Run) -> None:
     assert events.stderr == ""
 
 
-def test_the_text_is_the_final_one_where_the_service_rewrote_it(run: Run) -> None:
-    result = run("ask", "-f", "jsonl", "-m", "sandbox-rewrite", "hello", env=SANDBOX)
+def test_the_text_is_the_final_one_where_the_service_rewrote_it(run: Run, web_env: dict[str, str]) -> None:
+    result = run("ask", "-f", "jsonl", "-m", "sandbox-rewrite", "hello", env=web_env)
     events = lines(result.stdout)
 
     assert events[-1]["text"] == TOLD.replace("stand-in", "substitute")
@@ -224,7 +225,7 @@ def test_a_reader_that_goes_away_is_no_error(clean_env: dict[str, str]) -> None:
 def test_a_full_disk_leaves_an_error_on_stderr(clean_env: dict[str, str]) -> None:
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "reka_cli", "ask", "-f", "jsonl", "hello"]
-        ended = subprocess.run(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=full, stderr=-1, check=False)
+        ended = zygote.run(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=full, stderr=-1, check=False)
 
     told = error("incomplete", 10, "cannot write the answer: no space left on device")
     assert (ended.returncode, json.loads(ended.stderr)) == (10, told)

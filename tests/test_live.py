@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import zygote
 from conftest import ROOT, Result, Run
 from screens import Emulator, at_once
 
@@ -114,7 +115,7 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, *program, "ask", "-n", *arguments, "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
-    with subprocess.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
+    with zygote.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
         os.close(theirs)
         try:
             yield Terminal(ours, process)
@@ -233,7 +234,7 @@ thread.join()
 def test_the_settings_of_the_process_are_restored_however_an_answer_ends() -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm"}
-    ended = subprocess.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    ended = zygote.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
     os.close(theirs)
     came = os.read(ours, 65_536)
     os.close(ours)
@@ -278,9 +279,9 @@ def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str]
     ],
 )
 def test_errors_and_notices_stand_on_lines_of_their_own(
-    clean_env: dict[str, str], model: str, code: int, wanted: list[str]
+    clean_env: dict[str, str], web_env: dict[str, str], model: str, code: int, wanted: list[str]
 ) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", model) as terminal:
+    with on_terminal(clean_env | web_env, "-m", model) as terminal:
         ended, came = terminal.read()
 
     shown = left(came)
@@ -288,8 +289,8 @@ def test_errors_and_notices_stand_on_lines_of_their_own(
     assert sorted(shown) == sorted(wanted)
 
 
-def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str]) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-rewrite") as terminal:
+def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | web_env, "-m", "sandbox-rewrite") as terminal:
         ended, came = terminal.read()
 
     text = " ".join(" ".join(left(came)).split())
@@ -298,9 +299,8 @@ def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str]) -> N
     assert "substitute for Reka, not a model" in text or "ubstitute for Reka, not a model" in text
 
 
-def test_reasoning_stands_above_the_answer(clean_env: dict[str, str]) -> None:
-    env = clean_env | SANDBOX
-    with on_terminal(env | {"REKA_PROVIDER": "sandbox"}, "-m", "sandbox-reasoning-tags") as terminal:
+def test_reasoning_stands_above_the_answer(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+    with on_terminal(clean_env | web_env, "-m", "sandbox-reasoning-tags") as terminal:
         ended, came = terminal.read()
 
     assert (ended, left(came)[-1]) == (0, "Your question was: hello")
@@ -311,7 +311,7 @@ def test_a_terminal_that_is_closed_ends_it_at_once(clean_env: dict[str, str]) ->
     command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-m", "sandbox-slow", "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": subprocess.PIPE}
     env = clean_env | SANDBOX | {"TERM": "xterm"}
-    with subprocess.Popen(command, env=env, cwd=ROOT, **streams) as process:
+    with zygote.Popen(command, env=env, cwd=ROOT, **streams) as process:
         os.close(theirs)
         os.read(ours, 1)
         os.close(ours)

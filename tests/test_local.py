@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run
 from PIL import Image as Pillow
 
@@ -87,7 +88,7 @@ def asking(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[by
     """A running `reka-cli ask`, in a process group of its own as in a terminal."""
     command = [sys.executable, "-m", "reka_cli", "ask", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
+    with zygote.Popen(
         command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
     ) as process:
         try:

@@ -6,12 +6,12 @@ import json
 import os
 import pty
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import COOKIE_VALUE, ROOT, Result, Run, Service, write_cookies
 
 from reka_cli.commands.status import in_words
@@ -176,7 +176,7 @@ class TestFromABrowser:
         firefox(home, "aa.default", "canary-session", time.time() + DAY)
         bare = {"HOME": str(home), "REKA_HOME": str(home / "reka"), "PATH": "/usr/bin:/bin", **env}
         ended = [
-            subprocess.run(
+            zygote.run(
                 [sys.executable, "-m", "reka_cli", *arguments],
                 env=bare,
                 cwd=ROOT,
@@ -233,7 +233,7 @@ class TestSecretsThatAreTyped:
     def test_a_prompt_on_a_terminal_shows_nothing_of_it(self, clean_env: dict[str, str], home: Path) -> None:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "reka_cli", "login", "--token"]
-        with subprocess.Popen(
+        with zygote.Popen(
             command, env=clean_env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         ):
             os.close(theirs)

@@ -136,7 +136,9 @@ class TestLength:
 
 
 class TestScreen:
-    @pytest.mark.parametrize("columns", [20, 40, 79, 81, 200, 400])
+    @pytest.mark.parametrize(
+        "columns", [20, *(pytest.param(columns, marks=pytest.mark.slow) for columns in (40, 79, 81, 200)), 400]
+    )
     def test_any_width_leaves_what_the_whole_does(self, columns: int) -> None:
         text = answer(4000)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result
 from toys import with_file
 
@@ -102,7 +103,7 @@ def run_with(clean_env: dict[str, str], tmp_path: Path) -> With:
     def run_with(package: str, name: str, code: str, *arguments: str, **env: str) -> Result:
         folder = tmp_path / package
         folder.mkdir(exist_ok=True)
-        ended = subprocess.run(
+        ended = zygote.run(
             [*with_file(folder, package, name, code), *arguments],
             env=clean_env | env,
             cwd=ROOT,

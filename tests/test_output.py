@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 
 from reka_cli.output import output_path
@@ -72,7 +73,7 @@ def test_a_signal_leaves_nothing_behind(
     folder = tmp_path / "out"
     folder.mkdir()
     command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
-    with subprocess.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+    with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         while not any(file.stat().st_size for file in folder.iterdir()):
             assert process.poll() is None
         process.send_signal(number)
@@ -97,7 +98,7 @@ def test_what_takes_too_long_to_unwind_leaves_nothing_behind_either(clean_env: d
     folder = tmp_path / "out"
     folder.mkdir()
     command = [sys.executable, "-c", STUCK, "ask", "hello", "-n", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
-    with subprocess.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+    with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         while not any(file.stat().st_size for file in folder.iterdir()):
             assert process.poll() is None
         process.terminate()

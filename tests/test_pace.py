@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import ROOT, Result, Run
 
 from reka_cli.pace import SharedPace
@@ -72,9 +72,9 @@ def limited(request: pytest.FixtureRequest) -> Iterator[Limited]:
 def test_eight_processes_wait_together(clean_env: dict[str, str], limited: Limited) -> None:
     env = clean_env | {"REKA_API_BASE": limited.base_url}
     command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-m", "m", "hello"]
-    processes = [subprocess.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1)]
+    processes = [zygote.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1)]
     limited.told.wait(30)
-    processes += [subprocess.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1) for _ in range(7)]
+    processes += [zygote.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1) for _ in range(7)]
     ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
 
     assert [(stdout, code) for stdout, _, code in ended] == [(b"hi\n", 0)] * 8

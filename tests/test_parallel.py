@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import ROOT, Result, Run, Service
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ HALF = b"This is the sandbox of reka-cli: a stand-in for Reka,\n"
 
 def ask(env: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-q", *arguments]
-    return subprocess.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1)
+    return zygote.Popen(command, env=env, cwd=ROOT, stdout=-1, stderr=-1)
 
 
 def state_of(home: Path) -> dict[str, list[str]]:
@@ -60,7 +61,7 @@ def test_a_process_that_is_killed_at_any_moment_leaves_no_broken_file(
         output.write_text("old")
         login = [sys.executable, "-m", "reka_cli", "login", "--cookies", str(cookies_file)]
         running = [
-            subprocess.Popen(login, env=env, cwd=ROOT, stdout=-1, stderr=-1),
+            zygote.Popen(login, env=env, cwd=ROOT, stdout=-1, stderr=-1),
             ask(env, "-m", "sandbox-429-once", "hello 1"),
             ask(env, "-o", str(output), "hello 1"),
         ]

@@ -20,15 +20,20 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from conftest import CAT, ROOT, Run, Service
+from conftest import CAT, ROOT, Result, Run, Service
+from faults import FAULTS
+from hostile import HOSTILE
 from PIL import Image
 
 from reka_cli.sandbox import instances
 from reka_cli.sandbox.answers import measure
-from reka_cli.sandbox.faults import FAULTS
-from reka_cli.sandbox.hostile import HOSTILE
+from reka_cli.sandbox.faults import model_names
 from reka_cli.sandbox.state import State
 
+OFFERED = (
+    "400 401 401-once 402 403 404 429 429-later 429-once 500 503 503-once html hang-up silent empty cut length filtered "
+    "stall slow reasoning bad-json bad-json-once"
+)
 WHOLE = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
 HALF = "This is the sandbox of reka-cli: a stand-in for Reka,"
 TRACE = "The sandbox does not think: this stands for a trace of reasoning."
@@ -192,7 +197,43 @@ def test_the_faults_can_be_listed(run: Run) -> None:
     result = run("sandbox", "--faults")
 
     listed = [line.split()[0] for line in result.stdout.splitlines()]
-    assert (result.exit_code, listed, result.stderr) == (0, [f"sandbox-{name}" for name in FAULTS], "")
+    assert (result.exit_code, listed, result.stderr) == (0, model_names()[2:], "")
+    assert listed == [f"sandbox-{name}" for name in OFFERED.split()]
+
+
+@pytest.mark.parametrize(
+    ("model", "closest"),
+    [
+        ("sandbox-4299", "sandbox-429 | sandbox-402 | sandbox-429-once"),
+        ("sandbox-stalled", "sandbox-stall | sandbox-silent | sandbox-text"),
+        ("sandbox429", "sandbox-429 | sandbox-402 | sandbox"),
+        ("sandbox-rewrite", "sandbox-text | sandbox-empty | sandbox-filtered"),  # only the tests have it
+    ],
+)
+def test_a_model_that_does_not_exist_is_an_error_with_the_closest_ones(run: Run, model: str, closest: str) -> None:
+    told = f"error: there is no model '{model}' here\nhint: -m {closest}\n"
+
+    assert run("ask", "hello", "--provider", "sandbox", "-m", model) == Result(5, "", told)
+
+
+def test_a_server_refuses_a_model_that_does_not_exist_on_both_wires(
+    run: Run, service: Service, web_env: dict[str, str]
+) -> None:
+    message = "there is no model 'sandbox-4299'; the closest: sandbox-429, sandbox-422, sandbox-402"
+
+    status, body = chat(service, [human("hello")], model_name="sandbox-4299")
+    assert (status, json.loads(body)) == (404, {"error": {"message": message}})
+    assert complete(service, [user("hello")], model="sandbox-4299") == (404, refused(message, "not_found_error"))
+    for env in (web_env, {"REKA_API_BASE": f"{service.url}/v1"}):
+        told = f"error: {service.host} answered 404: {message}\n"
+        assert run("ask", "hello", "-m", "sandbox-4299", env=env) == Result(5, "", told)
+
+
+def test_another_name_is_answered(run: Run, service: Service) -> None:
+    answer = f"{WHOLE}\n"
+
+    assert run("ask", "hello", "--provider", "sandbox", "-m", "reka-flash") == Result(0, answer, "")
+    assert complete(service, [user("hello")], model="reka-flash")[0] == 200
 
 
 def test_a_port_that_is_taken_is_a_usage_error(run: Run, service: Service) -> None:
@@ -695,7 +736,7 @@ def test_json_that_is_wrong_once_is_right_in_a_later_turn_whoever_is_asked(servi
     response_format = {"type": "json_schema", "json_schema": {"schema": PERSON}}
 
     _, body = chat(service, of_web, model_name="sandbox-bad-json-once")
-    service.server.state = State()
+    service.server.state = State(FAULTS)
     _, answer = complete(service, of_api, model="sandbox-bad-json-once", response_format=response_format)
 
     texts = [json.loads(body)["text"], answer["choices"][0]["message"]["content"]]

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from conftest import CAT, ROOT, Service
 
-openai = pytest.importorskip("openai")
-
 pytestmark = pytest.mark.slow
 
 WHOLE = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
@@ -39,8 +37,13 @@ PERSON = {
 }
 
 
+@pytest.fixture(scope="module")
+def openai() -> Any:
+    return pytest.importorskip("openai")  # here, for to import it takes as long as many tests
+
+
 @pytest.fixture
-def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def client(openai: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with openai.OpenAI(base_url=f"{service.url}/v1", api_key="any-key", max_retries=0) as client:
         yield client
@@ -94,7 +97,7 @@ def test_openai_gets_json_of_a_schema(client: Any) -> None:
     assert answer.choices[0].message.content == '{"name": "sandbox", "age": 1}'
 
 
-def test_openai_is_told_that_a_key_is_bad(client: Any) -> None:
+def test_openai_is_told_that_a_key_is_bad(openai: Any, client: Any) -> None:
     with pytest.raises(openai.AuthenticationError) as told:
         client.with_options(api_key="sandbox-bad-key").chat.completions.create(model="sandbox", messages=HELLO)
 
@@ -112,14 +115,14 @@ def test_openai_is_told_that_a_key_is_bad(client: Any) -> None:
         ("sandbox-hang-up", "APIConnectionError", "Connection error."),
     ],
 )
-def test_openai_knows_the_errors(client: Any, model: str, error: str, message: str) -> None:
+def test_openai_knows_the_errors(openai: Any, client: Any, model: str, error: str, message: str) -> None:
     with pytest.raises(getattr(openai, error)) as told:
         client.chat.completions.create(model=model, messages=HELLO)
 
     assert message in f"{told.value} {told.value.body}"
 
 
-def test_openai_sees_an_error_inside_a_stream(client: Any) -> None:
+def test_openai_sees_an_error_inside_a_stream(openai: Any, client: Any) -> None:
     with (
         pytest.raises(openai.APIError, match="the sandbox gives up"),
         client.chat.completions.create(model="sandbox-error-field", messages=HELLO, stream=True) as stream,

@@ -386,7 +386,7 @@ def test_a_pattern_that_would_take_for_ever_is_not_valid(run: Run, serve_stream:
     ("text", "end"), [("red", "stop"), ("{", "length"), ("{", None), ("{", "content_filter"), ("red", "length")]
 )
 def test_stdout_gets_valid_json_or_nothing(
-    run_forked: Run,
+    run: Run,
     serve_stream: Callable[..., str],
     tmp_path: Path,
     format_: str,
@@ -396,7 +396,7 @@ def test_stdout_gets_valid_json_or_nothing(
 ) -> None:
     output = tmp_path / "answer"
     more = options.replace("FILE", str(output)).split()
-    result = run_forked(
+    result = run(
         *("ask", "-n", "-q", "-m", "m", "--schema", json.dumps(COLOURS), "-f", format_, *more, "hello"),
         env=served(serve_stream, text, end=end),
     )
@@ -411,13 +411,13 @@ def test_stdout_gets_valid_json_or_nothing(
 
 @pytest.mark.parametrize("end", [None, "length", "stop"])
 def test_a_valid_answer_without_its_end_may_be_accepted(
-    run_forked: Run, serve_stream: Callable[..., str], end: str | None
+    run: Run, serve_stream: Callable[..., str], end: str | None
 ) -> None:
     arguments = ("ask", "-n", "-q", "-m", "m", "--schema", json.dumps(COLOURS), "hello")
     env = served(serve_stream, '{"colour": "red"}', end=end)
 
-    rejected = run_forked(*arguments, env=env)
-    accepted = run_forked(*arguments, "--allow-partial", env=env)
+    rejected = run(*arguments, env=env)
+    accepted = run(*arguments, "--allow-partial", env=env)
 
     whole = '{"colour": "red"}\n'
     assert (rejected.exit_code, rejected.stdout) == ((0, whole) if end == "stop" else (10, ""))

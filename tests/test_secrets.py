@@ -159,37 +159,37 @@ def chunk(**delta: str) -> dict[str, object]:
 
 NO_LINES = ALL.replace("\r", "").replace("\n", "")
 PLACES = {
-    "the text": stream(chunk(content=ALL), {"choices": [{"delta": {}, "finish_reason": "stop"}]}),
-    "the text, letter by letter": stream(*(chunk(content=one) for one in ALL), {"choices": [{"finish_reason": "stop"}]}),
-    "the reasoning": stream(chunk(reasoning=ALL), chunk(content="hi"), {"choices": [{"finish_reason": "stop"}]}),
-    "the reason of the end": stream(chunk(content="hi"), {"choices": [{"delta": {}, "finish_reason": ALL}]}),
-    "an error event": stream(chunk(content="hi"), {"error": {"message": ALL}}),
-    "an error": Reply(400, [("Content-Type", "application/json")], json.dumps({"detail": ALL}).encode()),
-    "a redirect": Reply(302, [("Location", f"https://{NO_LINES}.example/")]),
-    "a coding": Reply(200, [("Content-Encoding", NO_LINES)], b"data: {}\n\n"),
-    "a header": Reply(200, [("X-Tricks", NO_LINES), ("Retry-After", NO_LINES)], WHOLE),
+    "the text": lambda: stream(chunk(content=ALL), {"choices": [{"delta": {}, "finish_reason": "stop"}]}),
+    "the text, letter by letter": lambda: stream(*(chunk(content=one) for one in ALL), {"choices": [{"finish_reason": "stop"}]}),
+    "the reasoning": lambda: stream(chunk(reasoning=ALL), chunk(content="hi"), {"choices": [{"finish_reason": "stop"}]}),
+    "the reason of the end": lambda: stream(chunk(content="hi"), {"choices": [{"delta": {}, "finish_reason": ALL}]}),
+    "an error event": lambda: stream(chunk(content="hi"), {"error": {"message": ALL}}),
+    "an error": lambda: Reply(400, [("Content-Type", "application/json")], json.dumps({"detail": ALL}).encode()),
+    "a redirect": lambda: Reply(302, [("Location", f"https://{NO_LINES}.example/")]),
+    "a coding": lambda: Reply(200, [("Content-Encoding", NO_LINES)], b"data: {}\n\n"),
+    "a header": lambda: Reply(200, [("X-Tricks", NO_LINES), ("Retry-After", NO_LINES)], WHOLE),
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_no_trick_reaches_the_terminal_from_anywhere(run_forked: Run, host: Callable[..., Host], place: str) -> None:
-    own = host(**{"/v1/chat/completions": PLACES[place]})
+def test_no_trick_reaches_the_terminal_from_anywhere(run: Run, host: Callable[..., Host], place: str) -> None:
+    own = host(**{"/v1/chat/completions": PLACES[place]()})
     env = {"REKA_API_BASE": f"{own.url}/v1"}
     ways = [[*debug, "-f", format_] for format_ in FORMATS for debug in ([], ["--debug", "-v"])]
-    results = [run_forked("ask", "-n", "-m", "m", "hello", "--retries", "0", *way, env=env) for way in ways]
+    results = [run("ask", "-n", "-m", "m", "hello", "--retries", "0", *way, env=env) for way in ways]
 
     assert [forbidden(result.stdout + result.stderr) for result in results] == [[]] * len(ways)
     assert {result.exit_code for result in results} <= {0, 4, 5, 7, 10}
 
 
 @pytest.mark.slow
-def test_no_trick_reaches_the_terminal_from_a_list_of_models(run_forked: Run, host: Callable[..., Host]) -> None:
+def test_no_trick_reaches_the_terminal_from_a_list_of_models(run: Run, host: Callable[..., Host]) -> None:
     rows = [{"id": "m"}, {"id": ALL}, {"id": "x", "input_modalities": [ALL], "pricing": {"prompt": ALL}}]
     own = host(**{"/v1/models": Reply(body=json.dumps({"data": rows}).encode())})
     env = {"REKA_API_BASE": f"{own.url}/v1"}
     asked = [["models"], ["models", "--json"], ["ask", "-n", "hello"], ["ask", "-n", "hello", str(CAT), "-m", "y"]]
-    results = [run_forked(*arguments, env=env) for arguments in asked]
+    results = [run(*arguments, env=env) for arguments in asked]
 
     assert [forbidden(result.stdout + result.stderr) for result in results] == [[]] * len(asked)
     assert [result.exit_code for result in results] == [0, 0, 2, 5]
@@ -201,9 +201,9 @@ def test_no_trick_reaches_the_terminal_from_a_list_of_models(run_forked: Run, ho
     [["-i", NO_LINES[:200], "hello"], ["hello", "-f", NO_LINES], ["hello", "--provider", NO_LINES], [f"--{NO_LINES}"], ["hello", "--schema", NO_LINES]],
     ids=["a picture", "a format", "a provider", "an option", "a schema"],
 )  # fmt: skip
-def test_no_trick_reaches_the_terminal_from_an_argument(run_forked: Run, arguments: list[str]) -> None:
+def test_no_trick_reaches_the_terminal_from_an_argument(run: Run, arguments: list[str]) -> None:
     given = [one.replace("\0", "").replace("\ud83d", "") for one in arguments]
-    result = run_forked("ask", "-n", *given, env={"REKA_PROVIDER": "sandbox"})
+    result = run("ask", "-n", *given, env={"REKA_PROVIDER": "sandbox"})
 
     assert forbidden(result.stdout + result.stderr) == []
     assert result.exit_code in (2, 5)

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import struct
-import subprocess
 import sys
 import termios
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from PIL import Image as Pillow
 
@@ -141,7 +141,7 @@ def on_terminal(clean_env: dict[str, str]) -> OnTerminal:
 
         reader = threading.Thread(target=drain)
         reader.start()
-        ended = subprocess.run(
+        ended = zygote.run(
             [sys.executable, "-m", "reka_cli", *arguments],
             env={k: v for k, v in clean_env.items() if k != "NO_COLOR"} | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | env,
             stdin=its, stdout=its, stderr=its, timeout=60, cwd=ROOT, check=False,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zygote
 from conftest import ROOT
 from misbehaviours import FORMATS
 from toys import with_file
@@ -142,7 +143,7 @@ def asking(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., 
             }
             command = [sys.executable, *program, "ask", "--debug", *arguments]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
-            process = stack.enter_context(subprocess.Popen(command, env=env, cwd=ROOT, **streams))
+            process = stack.enter_context(zygote.Popen(command, env=env, cwd=ROOT, **streams))
             stack.callback(process.kill)
             return Asking(process, folder)
 
@@ -282,7 +283,7 @@ def test_a_reader_that_is_gone_is_no_error_in_any_format(clean_env: dict[str, st
     read_end, write_end = os.pipe()
     os.close(read_end)
     command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello", "-f", format_, "--provider", "sandbox"]
-    ended = subprocess.run(command, env=clean_env, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    ended = zygote.run(command, env=clean_env, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False)
     os.close(write_end)
 
     assert (ended.returncode, ended.stderr) == (141, b"")
@@ -351,7 +352,7 @@ def toy() -> None:
 def test_a_command_can_take_the_first_ctrl_c_of_each_block(clean_env: dict[str, str], tmp_path: Path) -> None:
     command = [*with_file(tmp_path, "commands", "toy", TOY), "toy"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
+    with zygote.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
         assert process.stdout
         seen = []
         for turn in (b"first", b"second", b"once"):

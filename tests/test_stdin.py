@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
@@ -79,10 +80,10 @@ def test_it_may_be_any_file(run: Run, stdin: Path, result: Result) -> None:
         os.close(descriptor)
 
 
-def test_a_folder_ends_the_interpreter_before_we_are_asked(run: Run) -> None:
+def test_a_folder_ends_the_interpreter_before_we_are_asked(run_process: Run) -> None:
     descriptor = os.open(ROOT, os.O_RDONLY)
     try:
-        result = run("ask", "-n", "hello", env=SANDBOX, stdin=descriptor)
+        result = run_process("ask", "-n", "hello", env=SANDBOX, stdin=descriptor)
     finally:
         os.close(descriptor)
 
@@ -114,7 +115,7 @@ def test_it_may_be_a_pipe_that_does_not_block(clean_env: dict[str, str]) -> None
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     streams = {"stdin": read_end, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*COMMAND, "--debug"], env=clean_env | SANDBOX, cwd=ROOT, **streams) as process:
+    with zygote.Popen([*COMMAND, "--debug"], env=clean_env | SANDBOX, cwd=ROOT, **streams) as process:
         os.close(read_end)
         os.write(write_end, bytes(60_000).replace(b"\0", b"x"))
         os.write(write_end, bytes(60_000).replace(b"\0", b"x"))  # which ends when the first were read

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import ClassVar
 
 from reka_cli.call import Call
-from reka_cli.catalogue import Model
+from reka_cli.catalogue import Catalogue, Model
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.hosts import HOSTS
@@ -17,6 +17,7 @@ from reka_cli.messages import ChatRequest, Events, Notice
 from reka_cli.providers import About, Log, Status
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
+from reka_cli.sandbox.faults import model_names
 from reka_cli.sandbox.server import Server
 from reka_cli.session import Cookie, Session
 from reka_cli.transport import ConnectionPool
@@ -42,6 +43,8 @@ class Sandbox:
 
     def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
+        if request.model.startswith("sandbox"):
+            Catalogue(tuple(map(Model, model_names())), 0.0).find(request.model)
         web, _ = self._started()
         yield from web.events(request, call)
 

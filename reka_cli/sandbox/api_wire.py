@@ -5,7 +5,8 @@ assumed:
 
 - Any key is taken, or none, as local servers do (C); `sandbox-bad-key` gets 401 (body seen, 2026-09-29).
 - `GET /v1/models`: the newest documented envelope (B8), with the limits and prices of Reka's own models. The values of
-  `supported_features` are assumed. A model that is not listed answers too.
+  `supported_features` are assumed. A model that is not listed answers too, unless its name begins with `sandbox`: 404
+  (B9; the body is assumed).
 - `POST /v1/chat/completions`: the first delta has the role and `content: null` (llama.cpp); then new text only; then an
   empty delta with `finish_reason` (llama.cpp), usage without being asked (B4) on a chunk with empty `choices`
   (llama.cpp), and `[DONE]` (assumed of Reka, B4). `model` is the literal `default` (B4). Tokens are words.
@@ -22,14 +23,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, assert_never
 
 from reka_cli.sandbox.answers import answer, texts_so_far
 from reka_cli.sandbox.api_request import Asked, read
 from reka_cli.sandbox.fault import Fault
-from reka_cli.sandbox.faults import FAULTS, NO_IMAGE, PREFIX
-from reka_cli.sandbox.state import State
+from reka_cli.sandbox.faults import PREFIX, TEXT_ONLY
+from reka_cli.sandbox.state import State, UnknownModel
 from reka_cli.sandbox.steps import (
     BareLine,
     Cut,
@@ -48,7 +49,10 @@ from reka_cli.sandbox.steps import (
 )
 
 BAD_KEY = "sandbox-bad-key"
-_TEXT_ONLY = f"{PREFIX}text"
+NO_IMAGE = (
+    b'{"error": {"code": 500, "type": "server_error", "message": "image input is not supported - hint: if this is '
+    b'unexpected, you may need to provide the mmproj"}}'
+)
 
 
 def reply(state: State, method: str, path: str, authorization: str, body: bytes) -> Reply:
@@ -56,7 +60,7 @@ def reply(state: State, method: str, path: str, authorization: str, body: bytes)
         return _error(401, "authentication_error", "Unauthorized")
     match method, path:
         case "GET", "/v1/models":
-            return _json(200, {"object": "list", "data": models()})
+            return _json(200, {"object": "list", "data": models(state.faults)})
         case "POST", "/v1/chat/completions":
             return _chat(state, body)
         case _, "/v1/models" | "/v1/chat/completions":
@@ -64,13 +68,13 @@ def reply(state: State, method: str, path: str, authorization: str, body: bytes)
     return _json(404, {"detail": "Not Found"})
 
 
-def models() -> list[dict[str, Any]]:
-    """List what the sandbox offers: one model that takes pictures, one that does not, and the faults."""
+def models(faults: Mapping[str, Fault]) -> list[dict[str, Any]]:
+    """List the models: one that takes images, one that does not, and one for each fault."""
     text_only = {"input_modalities": ["text"], "pricing": {"prompt": "0.0000001", "completion": "0.0000002"}}
     return [
         _model("sandbox", "Sandbox"),
-        _model(_TEXT_ONLY, "Sandbox, text only") | text_only,
-        *(_model(PREFIX + name, f"Sandbox that {fault.does}") for name, fault in FAULTS.items()),
+        _model(TEXT_ONLY, "Sandbox, text only") | text_only,
+        *(_model(PREFIX + name, f"Sandbox that {fault.does}") for name, fault in faults.items()),
     ]
 
 
@@ -95,9 +99,11 @@ def _chat(state: State, body: bytes) -> Reply:
         asked = read(body)
         fault = state.fault(asked.model)
         text = _text(asked, fault)
+    except UnknownModel as error:
+        return _error(404, "not_found_error", str(error))
     except ValueError as error:
         return _error(400, "validation_error", str(error))
-    if asked.model == _TEXT_ONLY and (asked.pictures or asked.clips):
+    if asked.model == TEXT_ONLY and (asked.pictures or asked.clips):
         return Status(500, NO_IMAGE)
     if isinstance(asked.schema, dict) and asked.schema.get("type") == "object" and "properties" not in asked.schema:
         return _error(503, "server_error", "the sandbox fails at an object schema without properties, as Reka does")

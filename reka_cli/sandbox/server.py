@@ -12,13 +12,15 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self, assert_never
 
 from reka_cli.sandbox import api_wire, web_wire
+from reka_cli.sandbox.fault import Fault
+from reka_cli.sandbox.faults import FAULTS
 from reka_cli.sandbox.state import State
 from reka_cli.sandbox.steps import Cut, Part, Reply, Status, Stream, Verbatim, Wait
 
@@ -39,17 +41,23 @@ class Received:
 class Server(ThreadingHTTPServer):
     """A running sandbox; a context manager that serves from a thread of its own.
 
-    `url` is its origin, `token` a bearer token it takes; `on_request` sees each request.
+    `url` is its origin, `token` a bearer token it takes; `on_request` sees each request. `faults` are the misbehaviours
+    that can be asked for, by name.
     """
 
     daemon_threads = True
 
-    def __init__(self, port: int = 0, on_request: Callable[[Received], None] | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        on_request: Callable[[Received], None] | None = None,
+        faults: Mapping[str, Fault] = FAULTS,
+    ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.on_request = on_request
         self.stopping = threading.Event()
-        self.state = State()
+        self.state = State(faults)
         self.token = self.state.mint()
 
     def __enter__(self) -> Self:

@@ -7,19 +7,31 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 from reka_cli.sandbox.answers import Picture
 from reka_cli.sandbox.fault import NO_FAULT, Fault
-from reka_cli.sandbox.faults import find
+from reka_cli.sandbox.faults import FAULTS, PREFIX, TEXT_ONLY, model_names
 
 _TOKEN_LIFE_S = 86_400
 _MOST_PICTURES = 200  # kept by a server that runs for long
 
 
+class UnknownModel(Exception):
+    """The name of a model begins like those of the sandbox, and there is no such model."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        from difflib import get_close_matches
+
+        closest = ", ".join(get_close_matches(model, names, 3, 0.4))
+        super().__init__(f"there is no model {model!r}; the closest: {closest}")
+
+
 class State:
     """The tokens it minted, the pictures it measured, and how often each fault was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Mapping[str, Fault] = FAULTS) -> None:
+        self.faults = faults
         self._lock = threading.Lock()
         self._tokens: set[str] = set()
         self._pictures: dict[str, Picture] = {}
@@ -49,8 +61,13 @@ class State:
         return self._pictures.get(url) if isinstance(url, str) else None
 
     def fault(self, model: str) -> Fault:
-        """Give the fault that strikes this time."""
-        fault = find(model)
+        """Return the fault that strikes this time. Raises UnknownModel if there is no such model."""
+        if not model.startswith("sandbox") or model in ("sandbox", TEXT_ONLY):
+            return NO_FAULT
+        names = model_names(self.faults)
+        if model not in names:
+            raise UnknownModel(model, names)
+        fault = self.faults[model.removeprefix(PREFIX)]
         if not fault.once:
             return fault
         with self._lock:

@@ -14,6 +14,7 @@ Behaviour, and where it was seen (docs/protocols.md, A) or that it is assumed:
   has them is assumed). A question that ends in a schema, as reka-cli asks, is answered with JSON (assumed of a model).
 - A trace of reasoning comes as events of the type `thinking`, with the trace so far (assumed; that there are other
   types than `model` is seen, A6).
+- A model whose name begins with `sandbox` and that does not exist: 404 (assumed); any other name is answered.
 - A bearer token that the server did not mint: 401 (seen, A8).
 """
 
@@ -29,7 +30,7 @@ from typing import Any, assert_never
 from reka_cli.sandbox.answers import Picture, answer, measure, texts_so_far
 from reka_cli.sandbox.fault import Fault
 from reka_cli.sandbox.instances import schema_in
-from reka_cli.sandbox.state import State
+from reka_cli.sandbox.state import State, UnknownModel
 from reka_cli.sandbox.steps import (
     BareLine,
     Cut,
@@ -92,6 +93,8 @@ def chat(state: State, body: bytes) -> Reply:
         pictures = [_picture_of(state, turn) for turn in turns if "image_url" in turn]
         fault = state.fault(model)
         text = _text(turns, pictures, fault)
+    except UnknownModel as error:
+        return refusal(404, str(error))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return refusal(400, f"malformed request: {error}")
     if reply := fault.strikes(has_picture=bool(pictures)):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, repeat
 
-from reka_cli.sandbox import framing
+import framing
+from framing import chunk, chunked, each, head, then, unframed
+
 from reka_cli.sandbox.fault import Fault, Framing, half, whole
-from reka_cli.sandbox.framing import chunk, chunked, each, head, then, unframed
 from reka_cli.sandbox.steps import Cut, End, Part, Raw, Say, Status, Step, Stream, Verbatim, Wait
 
 _HTTP = "nobody does so on purpose: RFC 9110 and 9112 forbid it, or allow it where nobody expects it"
