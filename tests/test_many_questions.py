@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 import pytest
@@ -331,6 +332,28 @@ class TestKeptConnection:
             assert service.questions == [["first"], ["second", "third"]]
             assert service.connections[0].client_closed.wait(WAIT_S)
 
+    def test_a_late_cancellation_leaves_the_next_question_alone(self, start: Start, connect: Connect) -> None:
+        is_canceled = threading.Event()
+
+        def speak(exchange: Exchange) -> bool:
+            if exchange.question == "second":
+                begin, *rest = events_to("second")
+                exchange.send(head(f"Content-Length: {len(begin) + len(b''.join(rest))}") + begin)
+                is_canceled.wait(WAIT_S)
+                exchange.send(b"".join(rest))
+            else:
+                exchange.respond()
+            return True
+
+        client = connect(start(speak))
+        first, second = client.ask("first"), client.ask("second")
+        for answer in (first, second):  # of the first everything is there, but nobody has read it
+            assert next(one for one in answer if isinstance(one, TextDelta)) == TextDelta("Answer")
+        first.cancel()
+        is_canceled.set()
+
+        assert second.read() == answer_to("second")
+
     def test_stray_bytes_are_not_the_next_answer(self, start: Start, connect: Connect) -> None:
         idle = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         was_sent, is_read = threading.Event(), threading.Event()
@@ -563,3 +586,29 @@ def test_a_forked_child_does_not_share_connections(start: Start, clean_env: dict
     assert (lines[0], lines[-1]) == (answer_to("before"), answer_to("after"))
     assert sorted(lines[1:-1]) == [answer_to("child"), answer_to("parent")]
     assert service.questions == [["before", "parent", "after"], ["child"]]
+
+
+def test_a_question_may_be_asked_at_any_moment_of_another(start: Start, connect: Connect) -> None:
+    """As a signal handler may do, and what the garbage collector ends."""
+    service = start()
+    client = connect(service)
+    client.ask("first").read()
+    inner: list[str] = []
+
+    def ask(frame: FrameType, what: str, _: object) -> None:
+        if what in ("call", "return") and frame.f_code.co_filename.endswith(
+            ("connections.py", "connectionpool.py", "queue.py")
+        ):
+            sys.setprofile(None)
+            inner.append(client.ask("inner").read())
+            sys.setprofile(ask)
+
+    answer = client.ask("outer")
+    sys.setprofile(ask)
+    try:
+        text = answer.read()
+    finally:
+        sys.setprofile(None)
+
+    assert text == answer_to("outer")
+    assert set(inner) == {answer_to("inner")}

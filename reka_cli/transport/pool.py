@@ -46,8 +46,7 @@ class ConnectionPool:
         Raises what requests, urllib3 and sockets raise.
         """
         session = self._session(is_loopback(urlsplit(url).hostname or ""))
-        connections.use(exchange)
-        try:
+        with connections.working_for(exchange):
             return session.request(
                 method,
                 url,
@@ -57,8 +56,6 @@ class ConnectionPool:
                 allow_redirects=False,  # a redirect would carry the session to another place: it is an answer
                 stream=True,
             )
-        finally:
-            connections.use(None)
 
     def close(self) -> None:
         self._closing()
