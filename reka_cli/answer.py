@@ -11,7 +11,7 @@ from copy import copy
 from typing import Self, assert_never
 
 from reka_cli.call import Cancellation
-from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError
+from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
 from reka_cli.escapes import clean
 from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 
@@ -239,7 +239,7 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
             record.check()
         record.failure = None
     except RekaError as error:
-        _clear_frames(error)
+        release_frames(error)
         if isinstance(error, NetworkError) and record.passed_on_chars:
             raise record.fail(IncompleteAnswer(f"the answer was cut off: {error.message}")) from error
         record.fail(error)
@@ -247,12 +247,3 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
     finally:
         record.end()
         events.close()
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an error hold: through its traceback, connections and processes would outlive it."""
-    from traceback import clear_frames
-
-    while error:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

@@ -12,7 +12,15 @@ from collections.abc import Callable, Generator, Mapping
 from urllib.parse import urlsplit
 
 from reka_cli.call import Call
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RateLimited, RekaError
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    NetworkError,
+    NotLoggedIn,
+    RateLimited,
+    RekaError,
+    release_frames,
+)
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
@@ -114,7 +122,10 @@ class Transport:
             if wait_s is None:
                 raise failure
             which = f"attempt {attempt + 1} of {limits.retries + 1}"
-            yield Notice(f"{failure.message}; {which} in {wait_s:.1f} s", is_retry=True)
+            notice = Notice(f"{failure.message}; {which} in {wait_s:.1f} s", is_retry=True)
+            release_frames(failure)
+            del failure  # its traceback leads back to this frame
+            yield notice
             call.cancellation.sleep(wait_s)
             attempt += 1
 
@@ -141,9 +152,10 @@ class Transport:
         exchange = Exchange(call, self.host)
         try:
             return self._exchange(exchange, method, path, headers, body)
-        except NetworkError:
+        except NetworkError as error:
             if not exchange.may_be_stale:
                 raise
+            release_frames(error)
         self._debug("* the server had closed the kept connection", {})
         return self._exchange(Exchange(call, self.host, needs_new=True), method, path, headers, body)
 
