@@ -11,11 +11,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Service
+from sites import Handler, Site, moved, picture
 from test_signals import full
 
 from reka_cli import Answer, Client, IncompleteAnswer
@@ -149,6 +151,34 @@ def test_closing_the_client_cancels(peer: Callable[..., Peer], client: Callable[
 
     assert reader.outcome() == CANCELED
     assert service.closed.wait(LONG_S)
+
+
+def test_closing_the_client_cancels_a_request_for_its_models(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
+    service = peer()
+    asking = client(service.port)
+    with ThreadPoolExecutor(1) as pool:
+        listing = pool.submit(asking.models)
+        assert service.asked.wait(LONG_S)
+        asking.close()
+
+        with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
+            listing.result(LONG_S)
+
+
+def test_closing_the_client_ends_a_download_at_its_next_request(client: Callable[..., Client], site: Site) -> None:
+    asking = client(9)
+
+    def page(handler: Handler) -> None:
+        asking.close()
+        moved("/picture.png")(handler)
+
+    site.pages = {"/": page, "/picture.png": picture}
+    with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
+        asking.load([f"{site.url}/"])
+
+    assert [path for path, _ in site.received] == ["/"]
 
 
 def test_the_wait_for_another_attempt_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:

@@ -258,7 +258,8 @@ class _Login:
                 access.store.save_session(now, replacing=before)
             # a cookie file is not ours to change: the next process starts from what it holds again
             bound_to = now if access.session_is_stored or access.session is None else access.session
-            access.store.save_token(token, bound_to, access.base_url)
+            stored = access.session_is_stored
+            access.store.save_token(token, bound_to, access.base_url, session_is_stored=stored)
         except (BadInput, NotLoggedIn) as error:
             yield Notice(f"the access token could not be kept for the next question: {error.message}")
 

@@ -130,7 +130,7 @@ class Transport:
             attempt += 1
 
     def redacted(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "[redacted]")
         return text
 
