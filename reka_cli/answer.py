@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from typing import Self, assert_never
@@ -77,8 +77,8 @@ class Answer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Events:
-        return self._events
+    def __iter__(self) -> Iterator[Event]:
+        return _Reader(self._events, self._record)
 
     @property
     def model(self) -> str:
@@ -125,12 +125,11 @@ class Answer:
         """Wait for the end and return the whole text; raise, each time, what kept it from being complete."""
         for _ in self:
             pass
-        if self._record.failure:
-            raise copy(self._record.failure)  # which has no traceback that grows with each call
         return self.text
 
     def close(self) -> None:
         """End the answer; while another thread reads it, that thread is interrupted as by `cancel()`."""
+        self._record.is_closed = True
         try:
             self._events.close()
         except ValueError:  # the generator is running
@@ -143,6 +142,31 @@ class Answer:
         IncompleteAnswer. An answer that is complete already stays so.
         """
         self._cancellation.cancel()
+
+
+class _Reader:
+    """Iterates an answer; raises, where it has ended before, what keeps it from being complete.
+
+    Else a thread whose answer another one closes between two events would take it for complete.
+    """
+
+    def __init__(self, events: Events, record: _Record) -> None:
+        self._events = events
+        self._record = record
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            return next(self._events)
+        except StopIteration:
+            if self._record.failure is None:
+                raise
+        except ValueError:  # the generator is running: another thread closes it
+            if not self._record.is_closed or self._record.failure is None:
+                raise
+        raise copy(self._record.failure)  # which has no traceback that grows with each call
 
 
 class _Record:
@@ -158,6 +182,7 @@ class _Record:
         self.attempts = 1
         self.first_token_s: float | None = None
         self.passed_on_chars = 0
+        self.is_closed = False
         self.failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
         self._asked_at = time.monotonic()
         self._ended_at: float | None = None

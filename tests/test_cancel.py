@@ -142,6 +142,21 @@ def test_closing_from_another_thread_cancels(peer: Callable[..., Peer], client: 
     assert answer.text == "half"
 
 
+def test_an_answer_that_another_thread_closed_between_two_events_does_not_seem_complete(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
+    answer = client(peer(HEAD + DELTA).port).ask("hello")
+    events = iter(answer)
+    assert [next(events), next(events)] == [Start("m"), TextDelta("half")]
+    closing = threading.Thread(target=answer.close)
+    closing.start()
+    closing.join()
+
+    for iterator in (events, iter(answer)):
+        with pytest.raises(IncompleteAnswer, match=r"^the answer was closed before its end$"):
+            next(iterator)
+
+
 def test_closing_the_client_cancels(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
     service = peer(HEAD + DELTA)
     asking = client(service.port)

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -373,6 +374,19 @@ class TestKeptConnection:
         is_canceled.set()
 
         assert second.read() == answer_to("second")
+
+    @pytest.mark.slow
+    def test_one_that_says_nothing_new_after_the_end_is_not_waited_for(self, start: Start, connect: Connect) -> None:
+        def speak(exchange: Exchange) -> bool:
+            exchange.send(head() + b"".join(events_to(exchange.question)[:-1]))
+            while True:
+                exchange.send(b": still here\n\n")
+                time.sleep(0.1)
+
+        answer = connect(start(speak)).ask("hello")
+
+        assert answer.read() == answer_to("hello")
+        assert answer.total_s < WAIT_S / 2
 
     def test_stray_bytes_are_not_the_next_answer(self, start: Start, connect: Connect) -> None:
         idle = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

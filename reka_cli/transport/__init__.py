@@ -54,8 +54,7 @@ _GOOD = frozenset(range(200, 300)) - {206}  # which is a part, and was not asked
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_ERROR_IDLE_S = 3.0  # silence in the body of an error
-_ERROR_S = 3.0  # from its beginning to its end: the status says enough
+_ERROR_S = 3.0  # for the body of an error: the status says enough
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
 
@@ -249,9 +248,9 @@ def _deadline_allows(call: Call, wait_s: float) -> bool:
 
 
 def _said(response: Response) -> str:
-    """Return the service's own words for an error, without waiting long: the status says enough."""
-    response.hurry(_ERROR_IDLE_S)
+    """Return the service's own words for an error."""
+    response.hurry(_ERROR_S)
     try:
-        return response.quote(json.loads(response.body(_ERROR_S)))
+        return response.quote(json.loads(response.body()))
     except (RekaError, ValueError, RecursionError):
         return ""

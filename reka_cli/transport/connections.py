@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+import math
 import queue
 import socket
 import struct
@@ -47,8 +48,9 @@ class Exchange:
         self.is_reused = False
         self.received_bytes = 0
         self._host = host
-        self._silence_s: float | None = None  # until the body begins, the deadline alone counts
-        self._connected_by: float | None = None  # while it connects
+        self._silence_s = math.inf  # until the body begins, the deadline alone counts
+        self._ends_at = math.inf  # of the monotonic clock, where there is less time than for the question
+        self._is_connecting = False
         # Who takes the socket out may do with it what he wants, and nobody else: taking is atomic and needs no lock
         self._in_use: deque[socket.socket] = deque(maxlen=1)
 
@@ -57,24 +59,21 @@ class Exchange:
         """Whether a failure can mean that the server closed a kept connection before it was used again."""
         return self.is_reused and not self.received_bytes
 
-    def allow_silence(self, seconds: float) -> None:
-        """Allow no longer silence than this from now on."""
-        self._silence_s = seconds
+    def end_within(self, seconds: float) -> None:
+        """Allow no more time than this for all that is still to be read."""
+        self._ends_at = time.monotonic() + seconds
 
     def begin_body(self) -> None:
         """From the first byte of a body on it is silence that counts, no longer the deadline alone."""
-        if self._silence_s is None:
-            self._silence_s = self.call.limits.idle_s
+        self._silence_s = self.call.limits.idle_s
 
     def remaining_s(self) -> float:
         """Return how long the next read or write may take; raise what ended the question."""
         self.call.cancellation.check()
-        left_s = self.call.limits.deadline.remaining_s()
-        if self._connected_by is not None:
-            left_s = min(left_s, self._connected_by - time.monotonic())
-            if left_s <= 0:
-                raise TimeoutError
-        return left_s if self._silence_s is None else min(left_s, self._silence_s)
+        left_s = min(self.call.limits.deadline.remaining_s(), self._ends_at - time.monotonic())
+        if left_s <= 0:
+            raise self.timeout()
+        return min(left_s, self._silence_s)
 
     def connect_s(self) -> float:
         limits = self.call.limits
@@ -83,18 +82,18 @@ class Exchange:
     @contextmanager
     def connecting(self) -> Iterator[None]:
         """Allow no more than the time for connecting, for a proxy's tunnel and TLS too."""
-        self._connected_by = time.monotonic() + self.connect_s()
+        self._is_connecting, self._ends_at = True, time.monotonic() + self.connect_s()
         try:
             yield
         finally:
-            self._connected_by = None
+            self._is_connecting, self._ends_at = False, math.inf
 
     def timeout(self) -> DeadlineExceeded | TimeoutError:
         """Return the error for a read or write that took too long."""
-        if self._connected_by is not None:
+        if self._is_connecting:
             return TimeoutError()
         limits = self.call.limits
-        if self._silence_s is None or limits.deadline.passed:
+        if self._silence_s == math.inf or limits.deadline.passed:
             return limits.deadline.error()
         return DeadlineExceeded(
             f"{self._host} was silent for {self._silence_s:g} s",
@@ -327,6 +326,7 @@ class _Readable:
         self._sock = sock
 
     def makefile(self, _: str) -> io.BufferedReader:
+        self._exchange.use(self._sock)
         return io.BufferedReader(_BoundedReader(self._exchange, self._sock))
 
 
@@ -337,7 +337,6 @@ class _BoundedReader(io.RawIOBase):
         self._exchange = exchange
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed
-        exchange.use(sock)
 
     def readable(self) -> bool:
         return True
