@@ -419,7 +419,7 @@ if child:
     print(os.waitpid(child, 0)[1], client.ask("hello").read() == text)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],  # Python 3.12 warns of threads and fork
         env=clean_env,
         cwd=ROOT,
         capture_output=True,

@@ -6,7 +6,6 @@ write asks that exchange how long it may take.
 
 from __future__ import annotations
 
-import functools
 import http.client
 import io
 import math
@@ -164,7 +163,7 @@ class _Connection(HTTPConnection):
 
     @property
     def response_class(self) -> Callable[..., http.client.HTTPResponse]:  # type: ignore[override]
-        return functools.partial(_FinalResponse, self._exchange)
+        return self._open_response
 
     @property
     def has_connected_to_proxy(self) -> bool:
@@ -242,6 +241,10 @@ class _Connection(HTTPConnection):
             close()
             raise
         return opened.pop()
+
+    def _open_response(self, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
+        self._exchange.use(self.sock)  # here: what it raises would leave half a response
+        return _FinalResponse(self._exchange, *args, **kwargs)
 
     def _work_for_current(self) -> None:
         self._exchange = _current.exchange
@@ -326,7 +329,6 @@ class _Readable:
         self._sock = sock
 
     def makefile(self, _: str) -> io.BufferedReader:
-        self._exchange.use(self._sock)
         return io.BufferedReader(_BoundedReader(self._exchange, self._sock))
 
 

@@ -152,7 +152,7 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
             return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
-        case ssl.SSLEOFError():
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return "no TLS (it was closed)"
         case ssl.SSLError():
             return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
