@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from typing import Self, assert_never
 
 from reka_cli.call import Cancellation
-from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError
+from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
 from reka_cli.escapes import clean
 from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 
@@ -77,8 +77,8 @@ class Answer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Events:
-        return self._events
+    def __iter__(self) -> Iterator[Event]:
+        return _Reader(self._events, self._record)
 
     @property
     def model(self) -> str:
@@ -125,12 +125,11 @@ class Answer:
         """Wait for the end and return the whole text; raise, each time, what kept it from being complete."""
         for _ in self:
             pass
-        if self._record.failure:
-            raise copy(self._record.failure)  # which has no traceback that grows with each call
         return self.text
 
     def close(self) -> None:
         """End the answer; while another thread reads it, that thread is interrupted as by `cancel()`."""
+        self._record.is_closed = True
         try:
             self._events.close()
         except ValueError:  # the generator is running
@@ -143,6 +142,31 @@ class Answer:
         IncompleteAnswer. An answer that is complete already stays so.
         """
         self._cancellation.cancel()
+
+
+class _Reader:
+    """Iterates an answer; raises, where it has ended before, what keeps it from being complete.
+
+    Else a thread whose answer another one closes between two events would take it for complete.
+    """
+
+    def __init__(self, events: Events, record: _Record) -> None:
+        self._events = events
+        self._record = record
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            return next(self._events)
+        except StopIteration:
+            if self._record.failure is None:
+                raise
+        except ValueError:  # the generator is running: another thread closes it
+            if not self._record.is_closed or self._record.failure is None:
+                raise
+        raise copy(self._record.failure)  # which has no traceback that grows with each call
 
 
 class _Record:
@@ -158,6 +182,7 @@ class _Record:
         self.attempts = 1
         self.first_token_s: float | None = None
         self.passed_on_chars = 0
+        self.is_closed = False
         self.failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
         self._asked_at = time.monotonic()
         self._ended_at: float | None = None
@@ -239,7 +264,7 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
             record.check()
         record.failure = None
     except RekaError as error:
-        _clear_frames(error)
+        release_frames(error)
         if isinstance(error, NetworkError) and record.passed_on_chars:
             raise record.fail(IncompleteAnswer(f"the answer was cut off: {error.message}")) from error
         record.fail(error)
@@ -247,12 +272,3 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
     finally:
         record.end()
         events.close()
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an error hold: through its traceback, connections and processes would outlive it."""
-    from traceback import clear_frames
-
-    while error:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

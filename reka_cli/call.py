@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from reka_cli.deadline import Deadline
 from reka_cli.errors import IncompleteAnswer
 from reka_cli.interruption import Result, in_time
+from reka_cli.messages import Notice
 
 T = TypeVar("T")
 
@@ -119,3 +120,24 @@ class Call:
             yield
         finally:
             lock.release()
+
+    def once(
+        self,
+        lock: threading.Lock,
+        work: Generator[Notice, None, object],
+        is_done: Callable[[], bool],
+    ) -> Generator[Notice, None, None]:
+        """Do work that serves other questions too, unless one of them has done it; they wait for it.
+
+        The lock is not held while a notice is read, for its reader may never come back.
+        """
+        with contextlib.closing(work):
+            while True:
+                with self.holding(lock):
+                    if is_done():
+                        return
+                    try:
+                        notice = next(work)
+                    except StopIteration:
+                        return
+                yield notice

@@ -110,9 +110,10 @@ class Client:
         """
         with self._lock:
             self._is_closed = True
+            calls = list(self._open_calls)
             providers, pool = list(self._providers.values()), self._pool
             self._providers, self._pool = {}, None
-        for call in tuple(self._open_calls):
+        for call in calls:
             call.cancellation.cancel()
         for provider in providers:
             provider.close()
@@ -197,7 +198,6 @@ class Client:
         images = [image for message in messages for image in message.images]
         if notices := [image.notice for image in messages[-1].images if image.notice]:
             events = _with_notices(events, notices)
-        self._open_calls.add(call)
         return Answer(
             events,
             provider.name,
@@ -235,7 +235,11 @@ class Client:
             pace=SharedPace(self._config.state_dir),
             waits_for_limits=self._waits_for_limits,
         )
-        return Call(limits)
+        call = Call(limits)
+        with self._lock:
+            self._check_open()
+            self._open_calls.add(call)
+        return call
 
     def _provider_for(self, model: str | None) -> Provider:
         """Return the provider that a question goes to; it is made once."""

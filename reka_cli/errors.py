@@ -91,3 +91,12 @@ class IncompleteAnswer(RekaError):
 
     code = "incomplete"
     exit_code = 10
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold: through its traceback, connections and processes would outlive it."""
+    from traceback import clear_frames
+
+    while error:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -97,10 +97,16 @@ class Store:
                 return str(kept["token"])
         return None
 
-    def save_token(self, token: str, session: Session, base_url: str) -> None:
-        """Keep a minted token beside the others that are still good."""
+    def save_token(self, token: str, session: Session, base_url: str, *, session_is_stored: bool = False) -> None:
+        """Keep a minted token beside the others that are still good.
+
+        With `session_is_stored`, only if the session is still the stored one: after a logout
+        nothing of it is kept.
+        """
 
         def change(content: dict[str, Any]) -> None:
+            if session_is_stored and _session_from(content.get("session")) != session:
+                return
             bound = {"session": session.fingerprint, "base_url": base_url}
             others = [kept for kept in _tokens(content) if _is_fresh(kept["token"]) and bound.items() - kept.items()]
             content["tokens"] = [*others, {**bound, "token": token}]
@@ -136,7 +142,8 @@ class Store:
             with locked(self._folder / "credentials.lock"):
                 content = self._read()
                 change(content)
-                replace_state(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
+                if content:
+                    replace_state(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
 
 
 def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:

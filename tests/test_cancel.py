@@ -11,12 +11,14 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import zygote
 from conftest import ROOT, Service
+from sites import Handler, Site, moved, picture
 from test_signals import full
 
 from reka_cli import Answer, Client, IncompleteAnswer
@@ -141,6 +143,21 @@ def test_closing_from_another_thread_cancels(peer: Callable[..., Peer], client: 
     assert answer.text == "half"
 
 
+def test_an_answer_that_another_thread_closed_between_two_events_does_not_seem_complete(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
+    answer = client(peer(HEAD + DELTA).port).ask("hello")
+    events = iter(answer)
+    assert [next(events), next(events)] == [Start("m"), TextDelta("half")]
+    closing = threading.Thread(target=answer.close)
+    closing.start()
+    closing.join()
+
+    for iterator in (events, iter(answer)):
+        with pytest.raises(IncompleteAnswer, match=r"^the answer was closed before its end$"):
+            next(iterator)
+
+
 def test_closing_the_client_cancels(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
     service = peer(HEAD + DELTA)
     asking = client(service.port)
@@ -150,6 +167,34 @@ def test_closing_the_client_cancels(peer: Callable[..., Peer], client: Callable[
 
     assert reader.outcome() == CANCELED
     assert service.closed.wait(LONG_S)
+
+
+def test_closing_the_client_cancels_a_request_for_its_models(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
+    service = peer()
+    asking = client(service.port)
+    with ThreadPoolExecutor(1) as pool:
+        listing = pool.submit(asking.models)
+        assert service.asked.wait(LONG_S)
+        asking.close()
+
+        with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
+            listing.result(LONG_S)
+
+
+def test_closing_the_client_ends_a_download_at_its_next_request(client: Callable[..., Client], site: Site) -> None:
+    asking = client(9)
+
+    def page(handler: Handler) -> None:
+        asking.close()
+        moved("/picture.png")(handler)
+
+    site.pages = {"/": page, "/picture.png": picture}
+    with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
+        asking.load([f"{site.url}/"])
+
+    assert [path for path, _ in site.received] == ["/"]
 
 
 def test_the_wait_for_another_attempt_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
@@ -374,8 +419,8 @@ text = client.ask("hello").read()
 if child:
     print(os.waitpid(child, 0)[1], client.ask("hello").read() == text)
 """
-    ended = zygote.run(
-        [sys.executable, "-c", code],
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],  # Python 3.12 warns of threads and fork
         env=clean_env,
         cwd=ROOT,
         capture_output=True,

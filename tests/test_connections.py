@@ -262,6 +262,48 @@ class TestProxies:
         asked = rb"CONNECT space\.reka\.ai:443 HTTP/1\.[01]\r\n(Host: space\.reka\.ai:443\r\n)?\r\n"  # with Python 3.12
         assert [bool(re.fullmatch(asked, one)) for one in came] == [True]
 
+    @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["tunnel", "TLS"])
+    def test_one_that_falls_silent_is_given_up_after_the_time_for_connecting(
+        self, listen: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch, answer: bytes
+    ) -> None:
+        over = threading.Event()
+
+        def speak(connection: socket.socket) -> None:
+            connection.recv(65_536)
+            connection.sendall(answer)
+            over.wait(20)
+
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{address_of(listen(speak))}")
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(DeadlineExceeded, match=r"^no connection to space\.reka\.ai within 0\.3 s$"):
+            fetch("https://space.reka.ai", Limits(Deadline.after(20), connect_s=0.3, retries=0))
+        over.set()
+
+    def test_one_is_not_blamed_for_what_happens_behind_it(
+        self,
+        listen: Callable[..., socket.socket],
+        authority: trustme.CA,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("space.reka.ai").configure_cert(context)
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+        def speak(connection: socket.socket) -> None:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with context.wrap_socket(connection, server_side=True) as tunnel:
+                tunnel.recv(65_536)
+
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{address_of(listen(speak))}")
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(NetworkError) as caught:
+            fetch("https://space.reka.ai", Limits(Deadline.after(20), retries=0))
+
+        assert caught.value.message == "the connection to space.reka.ai failed: it was closed without an answer"
+
     def test_one_of_plain_http_gets_no_stored_key(
         self, listen: Callable[..., socket.socket], home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

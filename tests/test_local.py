@@ -18,6 +18,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -276,6 +277,19 @@ class TestEnds:
             assert [child.returncode for child in children] == [None]
 
         assert [child.returncode is not None for child in children] == [True]
+
+    def test_a_question_with_other_settings_leaves_the_answer_before_it_alone(
+        self, children: list[Child], model: str
+    ) -> None:
+        with Client("local", model=model, allow_partial=True) as client:
+            first = client.ask(LONG, options=replace(SHORT, context_tokens=512))
+            next(event for event in first if isinstance(event, TextDelta))
+            client.ask(LONG, options=replace(SHORT, context_tokens=1024)).read()
+            assert [child.returncode for child in children] == [None, None]
+            first.read()
+            assert [child.returncode is None for child in children] == [False, True]
+
+        assert [child.returncode is None for child in children] == [False, False]
 
     def test_closing_the_last_answer_of_a_client_ends_the_process(self, children: list[Child], model: str) -> None:
         before = threading.enumerate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import random
 import socket
@@ -10,10 +11,13 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 import pytest
@@ -26,6 +30,8 @@ from reka_cli.config import Config
 from reka_cli.deadline import Deadline
 from reka_cli.messages import Notice, TextDelta
 
+LISTS = {"GET /v1/models": b'{"data": [{"id": "m"}]}', "GET /bff/auth/access_token": b'{"accessToken": "token-1"}'}
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 WAIT_S = 20.0  # for what happens at once on an idle machine
 THREADS = 12
 
@@ -70,10 +76,18 @@ Speak = Callable[[Exchange], bool]  # whether the connection is to stay open
 class Service:
     """A chat service on loopback that keeps connections open, and leaves each question to `speak`.
 
-    With `only_reads_heads_of_kept`, it closes a connection at the head of its second request.
+    The first requests for anything else get `errors`, the others a list of models or a token. With
+    `only_reads_heads_of_kept`, it closes a connection at the head of its second request.
     """
 
-    def __init__(self, speak: Speak, *, only_reads_heads_of_kept: bool = False) -> None:
+    def __init__(
+        self,
+        speak: Speak,
+        *,
+        errors: Sequence[bytes] = (),
+        only_reads_heads_of_kept: bool = False,
+    ) -> None:
+        self._errors = [*errors]
         self._only_reads_heads_of_kept = only_reads_heads_of_kept
         self.connections: list[Connection] = []
         self.requests: list[str] = []
@@ -81,7 +95,8 @@ class Service:
         self._peers: list[socket.socket] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.api_base = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.api_base = f"{self.origin}/v1"
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -126,8 +141,8 @@ class Service:
         if connection.requests > 1 and self._only_reads_heads_of_kept:
             return False
         question = question_in(stream.read(size)) if size else ""
-        if what == "GET /v1/models":
-            peer.sendall(response(b'{"data": [{"id": "m"}]}', "application/json"))
+        if what.startswith("GET "):
+            peer.sendall(self._errors.pop(0) if self._errors else response(LISTS[what], "application/json"))
             return True
         connection.questions.append(question)
         return self._speak(Exchange(peer, connection, question))
@@ -147,7 +162,8 @@ def read_head(stream: BinaryIO) -> tuple[str, int] | None:
 
 
 def question_in(body: bytes) -> str:
-    content = json.loads(body)["messages"][-1]["content"]
+    asked = json.loads(body)
+    content = asked["messages"][-1]["content"] if "messages" in asked else asked["conversation_history"]
     return str(content if isinstance(content, str) else content[-1]["text"])
 
 
@@ -196,7 +212,7 @@ def keep(exchange: Exchange) -> bool:
 def start() -> Iterator[Callable[..., Service]]:
     with contextlib.ExitStack() as stack:
 
-        def start(speak: Speak = keep, **options: bool) -> Service:
+        def start(speak: Speak = keep, **options: Any) -> Service:
             service = Service(speak, **options)
             stack.callback(service.close)
             return service
@@ -272,6 +288,12 @@ class TestManyThreads:
         assert service.requests.count("GET /v1/models") == 1
         assert service.requests.count("POST /v1/chat/completions") == 84
 
+    def test_a_list_that_cannot_be_had_is_asked_for_once(self, start: Start, connect: Connect) -> None:
+        service = start(errors=[BUSY] * THREADS)
+
+        assert ask_all(connect(service), numbered(THREADS)) == [*map(answer_to, numbered(THREADS))]
+        assert service.requests.count("GET /v1/models") == 1
+
     def test_closing_the_client_closes_every_connection(
         self,
         start: Start,
@@ -330,6 +352,41 @@ class TestKeptConnection:
         if is_sent != "before":  # else the whole response may be there, and its connection be kept
             assert service.questions == [["first"], ["second", "third"]]
             assert service.connections[0].client_closed.wait(WAIT_S)
+
+    def test_a_late_cancellation_leaves_the_next_question_alone(self, start: Start, connect: Connect) -> None:
+        is_canceled = threading.Event()
+
+        def speak(exchange: Exchange) -> bool:
+            if exchange.question == "second":
+                begin, *rest = events_to("second")
+                exchange.send(head(f"Content-Length: {len(begin) + len(b''.join(rest))}") + begin)
+                is_canceled.wait(WAIT_S)
+                exchange.send(b"".join(rest))
+            else:
+                exchange.respond()
+            return True
+
+        client = connect(start(speak))
+        first, second = client.ask("first"), client.ask("second")
+        for answer in (first, second):  # of the first everything is there, but nobody has read it
+            assert next(one for one in answer if isinstance(one, TextDelta)) == TextDelta("Answer")
+        first.cancel()
+        is_canceled.set()
+
+        assert second.read() == answer_to("second")
+
+    @pytest.mark.slow
+    def test_one_that_says_nothing_new_after_the_end_is_not_waited_for(self, start: Start, connect: Connect) -> None:
+        def speak(exchange: Exchange) -> bool:
+            exchange.send(head() + b"".join(events_to(exchange.question)[:-1]))
+            while True:
+                exchange.send(b": still here\n\n")
+                time.sleep(0.1)
+
+        answer = connect(start(speak)).ask("hello")
+
+        assert answer.read() == answer_to("hello")
+        assert answer.total_s < WAIT_S / 2
 
     def test_stray_bytes_are_not_the_next_answer(self, start: Start, connect: Connect) -> None:
         idle = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -516,6 +573,61 @@ class TestServerThatCloses:
         assert read(client.ask("third")) == good("third")
 
 
+class TestAnswerThatIsNotReadOn:
+    """Its question has asked for what others need too, and waits to ask for it again."""
+
+    def test_another_question_lists_the_models(self, start: Start, home: Path) -> None:
+        service = start(errors=[BUSY])
+        with Client("api", config=Config(home, api_base=service.api_base), timeout_s=WAIT_S) as client:
+            waiting, other = client.ask("waiting"), client.ask("other")
+            assert isinstance(next(iter(waiting)), Notice)
+
+            assert read(other) == good("other")
+            assert waiting.read() == answer_to("waiting")
+
+        assert service.requests == ["GET /v1/models"] * 2 + ["POST /v1/chat/completions"] * 2
+
+    def test_another_question_gets_the_token(self, start: Start, home: Path, cookies_file: Path) -> None:
+        def speak(exchange: Exchange) -> bool:
+            text = json.dumps({"type": "model", "text": answer_to(exchange.question), "finish_reason": "stop"})
+            exchange.send(response(f"data: {text}\n\n".encode()))
+            return True
+
+        service = start(speak, errors=[BUSY])
+        config = Config(home, web_base=service.origin, cookies_file=cookies_file)
+        with Client("web", config=config, timeout_s=WAIT_S) as client:
+            waiting, other = client.ask("waiting"), client.ask("other")
+            assert any(isinstance(one, Notice) for one in waiting)
+
+            assert read(other) == good("other")
+            assert waiting.read() == answer_to("waiting")
+
+        assert service.requests == ["GET /bff/auth/access_token"] * 2 + ["POST /api/chat"] * 2
+
+
+@pytest.mark.parametrize("errors", [[], [BUSY]], ids=["stale connection", "retried list"])
+def test_what_failed_on_the_way_is_dropped_without_the_garbage_collector(
+    start: Start, home: Path, errors: list[bytes]
+) -> None:
+    def speak(exchange: Exchange) -> bool:
+        if exchange.is_on_kept_connection and exchange.question == "second":
+            return False
+        exchange.respond()
+        return True
+
+    service = start(speak, errors=errors)
+    client = Client("api", config=Config(home, api_base=service.api_base), timeout_s=WAIT_S)
+    pool = weakref.ref(client._connections())
+    gc.disable()
+    try:
+        assert [client.ask(one).read() for one in ("first", "second")] == [*map(answer_to, ("first", "second"))]
+        del client
+
+        assert pool() is None
+    finally:
+        gc.enable()
+
+
 _FORKS = """
 import os
 import sys
@@ -563,3 +675,29 @@ def test_a_forked_child_does_not_share_connections(start: Start, clean_env: dict
     assert (lines[0], lines[-1]) == (answer_to("before"), answer_to("after"))
     assert sorted(lines[1:-1]) == [answer_to("child"), answer_to("parent")]
     assert service.questions == [["before", "parent", "after"], ["child"]]
+
+
+def test_a_question_may_be_asked_at_any_moment_of_another(start: Start, connect: Connect) -> None:
+    """As a signal handler may do, and what the garbage collector ends."""
+    service = start()
+    client = connect(service)
+    client.ask("first").read()
+    inner: list[str] = []
+
+    def ask(frame: FrameType, what: str, _: object) -> None:
+        if what in ("call", "return") and frame.f_code.co_filename.endswith(
+            ("connections.py", "connectionpool.py", "queue.py")
+        ):
+            sys.setprofile(None)
+            inner.append(client.ask("inner").read())
+            sys.setprofile(ask)
+
+    answer = client.ask("outer")
+    sys.setprofile(ask)
+    try:
+        text = answer.read()
+    finally:
+        sys.setprofile(None)
+
+    assert text == answer_to("outer")
+    assert set(inner) == {answer_to("inner")}

@@ -99,7 +99,7 @@ def _timeless(text: str, home: Path) -> str:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_command_does_the_same_without_what_only_posix_has(
-    run_forked: Run,
+    run: Run,
     run_without_posix: Run,
     service: Service,
     cookies_file: Path,
@@ -114,7 +114,7 @@ def test_a_command_does_the_same_without_what_only_posix_has(
     }
     commands = SCENARIOS[scenario]
 
-    usual = outcome(run_forked, commands, tmp_path / "usual", env)
+    usual = outcome(run, commands, tmp_path / "usual", env)
 
     assert outcome(run_without_posix, commands, tmp_path / "without", env) == usual
     assert [one.exit_code for one in usual[0]] == EXIT_CODES.get(scenario, [0] * len(commands))

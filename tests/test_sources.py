@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import CAT
@@ -406,7 +405,7 @@ def test_where_pillow_reads_the_clipboard_it_is_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, platform: str
 ) -> None:
     held: list[object] = [None, ["cat.png"], Pillow.new("RGB", (3, 2))]
-    monkeypatch.setattr("reka_cli.images.sources.clipboard.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("reka_cli.images.sources.clipboard._PLATFORM", platform)
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", held.pop)
 
     (picture,) = find("clipboard")

@@ -425,7 +425,7 @@ def test_a_name_that_is_never_found_is_given_up(monkeypatch: pytest.MonkeyPatch)
 def test_an_error_is_told_though_its_body_never_comes(
     serve: Callable[[Speak], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_ERROR_IDLE_S", 0.1)
+    monkeypatch.setattr(transport, "_ERROR_S", 0.1)
     url = serve(_Talk(b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\n"))
 
     with pytest.raises(ServiceError, match=r"answered 500 \(Internal Server Error\)$"):

@@ -465,6 +465,25 @@ class TestSession:
         assert stored is not None
         assert stored.header == "appSession=sandbox-rotate-ax"
 
+    @pytest.mark.parametrize("new", [None, "another"], ids=["logout", "another login"])
+    def test_a_client_that_lives_on_keeps_nothing_of_one_that_was_stored(
+        self, service: Service, home: Path, new: str | None
+    ) -> None:
+        store = Store(home)
+        store.save_session(Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),)))
+        with Client("web", config=Config(home, web_base=service.url)) as client:
+            client.ask("hello").read()
+            store.clear()
+            if new:
+                store.save_session(Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", new),)))
+            before = store.path.read_bytes() if new else None
+            answer = client.ask("hello", model="sandbox-401-once")
+
+            assert answer.read() + "\n" == WORDS.format("hello")
+
+        assert service.paths[-3:] == ["/api/chat", "/bff/auth/access_token", "/api/chat"]
+        assert (store.path.read_bytes() if store.path.exists() else None) == before
+
     def test_a_refreshed_cookie_of_a_file_is_not_stored(
         self, run: Run, service: Service, web_env: dict[str, str], cookies_file: Path, home: Path
     ) -> None:

@@ -24,6 +24,7 @@ from reka_cli.errors import (
     RekaError,
     ServiceError,
     UsageError,
+    release_frames,
 )
 from reka_cli.hosts import is_reka_host
 from reka_cli.messages import (
@@ -45,6 +46,7 @@ KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or expor
 _DEFAULT_MODEL = "reka-edge-2603"
 _MOST_IMAGES = {"reka-edge-2603": 3}  # at Reka: docs.reka.ai/chat/multimodal, autumn 2026; servers of one's own differ
 _LIST_WAIT_S = 5.0  # for a list that only saves a refusal later
+_LIST_PAUSE_S = 60.0  # after a failure to get it
 _AFTER_THE_END_S = 2.0  # usage may still come after `finish_reason`; it is not worth more
 
 
@@ -78,7 +80,7 @@ class Api:
         self._shelf = Shelf(folder, found.base_url, found.key) if folder else None
         self._lock = threading.Lock()  # one question asks for the list, the others wait for it
         self._catalogue: Catalogue | None = None
-        self._has_no_list = False
+        self._no_list_until_s = 0.0  # of the monotonic clock
 
     def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
@@ -132,7 +134,9 @@ class Api:
         return (yield from self._transport.send(call, method, path, headers=headers, body=body))
 
     def _kept(self) -> Catalogue | None:
-        return self._catalogue or (self._shelf.get() if self._shelf else None)
+        if self._catalogue is None and self._shelf:
+            self._catalogue = self._shelf.get()
+        return self._catalogue
 
     def _fetch(self, call: Call) -> Generator[Notice, None, Catalogue]:
         response = yield from self._send(call, "GET", "/models")
@@ -152,21 +156,28 @@ class Api:
         kept = self._kept()
         if kept and kept.is_fresh:
             return kept
-        if not needs_model and (not has_media or self._has_no_list):
-            return None  # nor an old list, which knows nothing of new models
-        with call.holding(self._lock):
-            if self._catalogue and self._catalogue.is_fresh:  # another question asked meanwhile
-                return self._catalogue
-            if needs_model:
-                return (yield from self._fetch(call))
-            try:
-                return (yield from self._fetch(call.within(_LIST_WAIT_S, retries=0)))
-            except (NotLoggedIn, IncompleteAnswer):
-                raise
-            except RekaError:
-                # without a list, the service itself will say what it does not take
-                self._has_no_list = True
-                return None
+        if needs_model:
+            yield from call.once(self._lock, self._fetch(call), lambda: self._fresh() is not None)
+        elif has_media:
+            yield from call.once(
+                self._lock,
+                self._fetch_if_possible(call),
+                lambda: self._fresh() is not None or time.monotonic() < self._no_list_until_s,
+            )
+        return self._fresh()  # not an old list, which knows nothing of new models
+
+    def _fresh(self) -> Catalogue | None:
+        return self._catalogue if self._catalogue and self._catalogue.is_fresh else None
+
+    def _fetch_if_possible(self, call: Call) -> Generator[Notice, None, None]:
+        try:
+            yield from self._fetch(call.within(_LIST_WAIT_S, retries=0))
+        except (NotLoggedIn, IncompleteAnswer):
+            raise
+        except RekaError as error:
+            # without a list, the service itself will say what it does not take
+            release_frames(error)
+            self._no_list_until_s = time.monotonic() + _LIST_PAUSE_S
 
     def _chosen(self, model: str, listed: Catalogue | None) -> Model:
         if not model and listed:

@@ -79,7 +79,8 @@ class Local:
         self._pool = pool
         self._log = log
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: _Child | None = None  # for the next question
+        self._children: weakref.WeakSet[_Child] = weakref.WeakSet()
 
     def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
@@ -119,7 +120,9 @@ class Local:
     def close(self) -> None:
         """See Provider.close."""
         with self._lock:
-            self._stop()
+            self._child = None
+            for child in tuple(self._children):
+                child.stop()
 
     @classmethod
     def status(cls, config: Config) -> Status:  # noqa: ARG003
@@ -132,8 +135,9 @@ class Local:
         """Return the process that has the model loaded; raise BadInput if it cannot be loaded."""
         if self._child and self._child.settings == settings and not self._child.has_ended(0):
             return self._child
-        self._stop()
+        self._child = None  # it ends at once, or when the last answer that comes from it has ended
         child = _Child(settings, _INFO if self._log else _ERRORS_ONLY, self._log)
+        self._children.add(child)
         try:
             child.wait_until_loaded(call)
         except BaseException:
@@ -141,11 +145,6 @@ class Local:
             raise
         self._child = child
         return child
-
-    def _stop(self) -> None:
-        if self._child:
-            self._child.stop()
-            self._child = None
 
 
 def _check(request: ChatRequest) -> None:
@@ -223,8 +222,8 @@ class _Child:
         watch = threading.Timer(deadline.remaining_s(), self._process.kill)  # Windows cannot wait for a pipe in time
         watch.daemon = True
         watch.start()
-        call.cancellation.on_cancel(self._process.kill)
         try:
+            call.cancellation.on_cancel(self._process.kill)
             self._address = cast("IO[bytes]", self._process.stdout).readline().decode().strip()
         finally:
             call.cancellation.on_cancel(None)

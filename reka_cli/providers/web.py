@@ -195,25 +195,26 @@ class _Login:
 
     def token(self, call: Call, stale: str | None = None) -> Generator[Notice, None, str]:
         """Return a token for a request, a new one if what there is has ended or is the `stale` one."""
-        if self._token and (not self._session or self._is_good(self._token, stale)):
-            return self._token
-        with call.holding(self._lock):
-            if self._token and self._is_good(self._token, stale):  # another question got it meanwhile
-                return self._token
-            kept = self._kept_token()
-            if kept and kept != stale:
-                self._use(kept)
-                return kept
-            return (yield from self._mint(call))
+        if self._session and not self._is_good(stale):
+            yield from call.once(self._lock, self._renew(call, stale), lambda: self._is_good(stale))
+        assert self._token
+        return self._token
 
     def renew_session(self, call: Call) -> Generator[Notice, None, Session | None]:
         """Get a new token, whatever is kept, and return the session as it is after that."""
-        with call.holding(self._lock):
-            yield from self._mint(call)
+        yield from call.once(self._lock, self._mint(call), lambda: False)
         return self._session
 
-    def _is_good(self, token: str, stale: str | None) -> bool:
-        return token != stale and not _ends_within(token, _TOKEN_MARGIN_S)
+    def _is_good(self, stale: str | None) -> bool:
+        token = self._token
+        return token is not None and token != stale and not _ends_within(token, _TOKEN_MARGIN_S)
+
+    def _renew(self, call: Call, stale: str | None) -> Generator[Notice, None, None]:
+        kept = self._kept_token()
+        if kept and kept != stale:
+            self._use(kept)
+        else:
+            yield from self._mint(call)
 
     def _kept_token(self) -> str | None:
         access = self._access
@@ -226,7 +227,7 @@ class _Login:
         self._transport.keep_secret(token)
         self._token = token
 
-    def _mint(self, call: Call) -> Generator[Notice, None, str]:
+    def _mint(self, call: Call) -> Generator[Notice, None, None]:
         """Get a token for the session, and the session anew if it was refreshed with it; keep both."""
         session = self._session
         assert session is not None
@@ -247,7 +248,6 @@ class _Login:
         self._session = now
         self._use(token)
         yield from self._keep(token, session, now)
-        return token
 
     def _keep(self, token: str, before: Session, now: Session) -> Iterator[Notice]:
         access = self._access
@@ -258,7 +258,8 @@ class _Login:
                 access.store.save_session(now, replacing=before)
             # a cookie file is not ours to change: the next process starts from what it holds again
             bound_to = now if access.session_is_stored or access.session is None else access.session
-            access.store.save_token(token, bound_to, access.base_url)
+            stored = access.session_is_stored
+            access.store.save_token(token, bound_to, access.base_url, session_is_stored=stored)
         except (BadInput, NotLoggedIn) as error:
             yield Notice(f"the access token could not be kept for the next question: {error.message}")
 

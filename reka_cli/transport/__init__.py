@@ -12,7 +12,15 @@ from collections.abc import Callable, Generator, Mapping
 from urllib.parse import urlsplit
 
 from reka_cli.call import Call
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, NotLoggedIn, RateLimited, RekaError
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    NetworkError,
+    NotLoggedIn,
+    RateLimited,
+    RekaError,
+    release_frames,
+)
 from reka_cli.escapes import clean
 from reka_cli.messages import Notice
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
@@ -46,8 +54,7 @@ _GOOD = frozenset(range(200, 300)) - {206}  # which is a part, and was not asked
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_ERROR_IDLE_S = 3.0  # silence in the body of an error
-_ERROR_S = 3.0  # from its beginning to its end: the status says enough
+_ERROR_S = 3.0  # for the body of an error: the status says enough
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
 
@@ -114,12 +121,15 @@ class Transport:
             if wait_s is None:
                 raise failure
             which = f"attempt {attempt + 1} of {limits.retries + 1}"
-            yield Notice(f"{failure.message}; {which} in {wait_s:.1f} s", is_retry=True)
+            notice = Notice(f"{failure.message}; {which} in {wait_s:.1f} s", is_retry=True)
+            release_frames(failure)
+            del failure  # its traceback leads back to this frame
+            yield notice
             call.cancellation.sleep(wait_s)
             attempt += 1
 
     def redacted(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "[redacted]")
         return text
 
@@ -141,9 +151,10 @@ class Transport:
         exchange = Exchange(call, self.host)
         try:
             return self._exchange(exchange, method, path, headers, body)
-        except NetworkError:
+        except NetworkError as error:
             if not exchange.may_be_stale:
                 raise
+            release_frames(error)
         self._debug("* the server had closed the kept connection", {})
         return self._exchange(Exchange(call, self.host, needs_new=True), method, path, headers, body)
 
@@ -237,9 +248,9 @@ def _deadline_allows(call: Call, wait_s: float) -> bool:
 
 
 def _said(response: Response) -> str:
-    """Return the service's own words for an error, without waiting long: the status says enough."""
-    response.hurry(_ERROR_IDLE_S)
+    """Return the service's own words for an error."""
+    response.hurry(_ERROR_S)
     try:
-        return response.quote(json.loads(response.body(_ERROR_S)))
+        return response.quote(json.loads(response.body()))
     except (RekaError, ValueError, RecursionError):
         return ""

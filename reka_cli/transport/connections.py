@@ -6,15 +6,17 @@ write asks that exchange how long it may take.
 
 from __future__ import annotations
 
-import functools
 import http.client
 import io
+import math
+import queue
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from requests.adapters import HTTPAdapter
@@ -45,37 +47,52 @@ class Exchange:
         self.is_reused = False
         self.received_bytes = 0
         self._host = host
-        self._silence_s: float | None = None  # until the body begins, the deadline alone counts
-        self._socket: socket.socket | None = None
+        self._silence_s = math.inf  # until the body begins, the deadline alone counts
+        self._ends_at = math.inf  # of the monotonic clock, where there is less time than for the question
+        self._is_connecting = False
+        # Who takes the socket out may do with it what he wants, and nobody else: taking is atomic and needs no lock
+        self._in_use: deque[socket.socket] = deque(maxlen=1)
 
     @property
     def may_be_stale(self) -> bool:
         """Whether a failure can mean that the server closed a kept connection before it was used again."""
         return self.is_reused and not self.received_bytes
 
-    def allow_silence(self, seconds: float) -> None:
-        """Allow no longer silence than this from now on."""
-        self._silence_s = seconds
+    def end_within(self, seconds: float) -> None:
+        """Allow no more time than this for all that is still to be read."""
+        self._ends_at = time.monotonic() + seconds
 
     def begin_body(self) -> None:
         """From the first byte of a body on it is silence that counts, no longer the deadline alone."""
-        if self._silence_s is None:
-            self._silence_s = self.call.limits.idle_s
+        self._silence_s = self.call.limits.idle_s
 
     def remaining_s(self) -> float:
         """Return how long the next read or write may take; raise what ended the question."""
         self.call.cancellation.check()
-        left_s = self.call.limits.deadline.remaining_s()
-        return left_s if self._silence_s is None else min(left_s, self._silence_s)
+        left_s = min(self.call.limits.deadline.remaining_s(), self._ends_at - time.monotonic())
+        if left_s <= 0:
+            raise self.timeout()
+        return min(left_s, self._silence_s)
 
     def connect_s(self) -> float:
         limits = self.call.limits
         return min(limits.connect_s, limits.deadline.remaining_s())
 
-    def timeout(self) -> DeadlineExceeded:
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Allow no more than the time for connecting, for a proxy's tunnel and TLS too."""
+        self._is_connecting, self._ends_at = True, time.monotonic() + self.connect_s()
+        try:
+            yield
+        finally:
+            self._is_connecting, self._ends_at = False, math.inf
+
+    def timeout(self) -> DeadlineExceeded | TimeoutError:
         """Return the error for a read or write that took too long."""
+        if self._is_connecting:
+            return TimeoutError()
         limits = self.call.limits
-        if self._silence_s is None or limits.deadline.passed:
+        if self._silence_s == math.inf or limits.deadline.passed:
             return limits.deadline.error()
         return DeadlineExceeded(
             f"{self._host} was silent for {self._silence_s:g} s",
@@ -84,15 +101,24 @@ class Exchange:
 
     def use(self, opened: socket.socket | None) -> None:
         """Let a cancellation abort what blocks on this socket, from any thread."""
-        self._socket = opened
+        self._in_use.clear()
+        if opened is not None:
+            self._in_use.append(opened)
         self.call.cancellation.on_cancel(self._abort)
 
-    def end(self) -> None:
-        self._socket = None
+    def end(self) -> bool:
+        """Let go of the socket; return whether no cancellation took it before."""
         self.call.cancellation.on_cancel(None)
+        return self._take() is not None
+
+    def _take(self) -> socket.socket | None:
+        try:
+            return self._in_use.pop()
+        except IndexError:
+            return None
 
     def _abort(self) -> None:
-        opened = self._socket
+        opened = self._take()
         if opened is not None:
             with suppress(OSError):
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
@@ -100,9 +126,15 @@ class Exchange:
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
-def use(exchange: Exchange | None) -> None:
-    """Set the exchange that the connections of this thread work for."""
+@contextmanager
+def working_for(exchange: Exchange) -> Iterator[None]:
+    """Let the connections of this thread work for an exchange; a signal handler may send a request meanwhile."""
+    before = getattr(_current, "exchange", None)
     _current.exchange = exchange
+    try:
+        yield
+    finally:
+        _current.exchange = before
 
 
 class Adapter(HTTPAdapter):
@@ -126,24 +158,37 @@ class _Connection(HTTPConnection):
 
     _exchange: Exchange
     _is_used = False
+    _is_made = False
     _handshake: socket.socket | None = None  # a second handle while TLS has the socket
 
     @property
     def response_class(self) -> Callable[..., http.client.HTTPResponse]:  # type: ignore[override]
-        return functools.partial(_FinalResponse, self._exchange)
+        return self._open_response
+
+    @property
+    def has_connected_to_proxy(self) -> bool:
+        # urllib3 forgets it when http.client closes a connection that failed
+        return self._is_made or super().has_connected_to_proxy
 
     def connect(self) -> None:
         self._work_for_current()
-        self._is_used = False
+        self._is_used = self._is_made = False
         try:
-            super().connect()
+            with self._exchange.connecting():
+                super().connect()
         except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
             raise ConnectTimeoutError(self, "connecting took too long") from error
         finally:
             if self._handshake:
                 self._handshake.close()
                 self._handshake = None
+        self._is_made = True
         self._exchange.use(self.sock)
+
+    def release(self) -> None:
+        """End the work for an exchange; what a cancellation has aborted serves no other."""
+        if not self._exchange.end():
+            self.close()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._work_for_current()
@@ -161,21 +206,45 @@ class _Connection(HTTPConnection):
             raise self._exchange.timeout() from error
 
     def _new_conn(self) -> socket.socket:
+        exchange = self._exchange
+        found = self._open()
+        try:
+            found.settimeout(exchange.remaining_s())
+            if isinstance(self, HTTPSConnection):
+                self._handshake = found.dup()
+            exchange.use(self._handshake or found)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def _open(self) -> socket.socket:
+        """Look the name up, which no timeout bounds, and connect; a socket that comes too late is closed."""
         exchange, connect = self._exchange, super()._new_conn
         within_s = exchange.connect_s()
+        opened: deque[socket.socket] = deque()
+        is_too_late = threading.Event()
 
-        def opened() -> socket.socket:
-            found = _first_that_answers(self, connect, within_s)
-            if exchange.call.cancellation.is_canceled:  # nobody waits for it any more
-                found.close()
-            return found
+        def close() -> None:
+            with suppress(IndexError):  # the other thread did
+                opened.pop().close()
 
-        # looks the name up, which no timeout bounds
-        found = exchange.call.in_time(opened, within_s)
-        if isinstance(self, HTTPSConnection):
-            self._handshake = found.dup()
-        exchange.use(self._handshake or found)
-        return found
+        def work() -> None:
+            opened.append(_first_that_answers(self, connect, within_s))
+            if is_too_late.is_set():
+                close()
+
+        try:
+            exchange.call.in_time(work, within_s)
+        except BaseException:
+            is_too_late.set()
+            close()
+            raise
+        return opened.pop()
+
+    def _open_response(self, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
+        self._exchange.use(self.sock)  # here: what it raises would leave half a response
+        return _FinalResponse(self._exchange, *args, **kwargs)
 
     def _work_for_current(self) -> None:
         self._exchange = _current.exchange
@@ -186,14 +255,46 @@ class _TlsConnection(_Connection, HTTPSConnection):
     """The same with TLS."""
 
 
+class _Idle:
+    """What urllib3 wants of a queue.LifoQueue, without its lock.
+
+    A signal handler may send a request while the same thread is at the pool, and a fork happen
+    while another thread is.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._connections: deque[Any] = deque()
+        self._most = maxsize
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = True) -> None:  # noqa: ARG002
+        if len(self._connections) >= self._most:
+            raise queue.Full
+        self._connections.append(connection)
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
+    QueueCls = _Idle  # type: ignore[assignment]
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)
         if _current.exchange.needs_new:
             connection.close()  # urllib3 opens it again, through a proxy's tunnel if there is one
         return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn:
+            conn.release()  # before another thread can take it: a late cancellation would abort its question
+        super()._put_conn(conn)
 
 
 class _TlsPool(_Pool, HTTPSConnectionPool):
@@ -238,7 +339,6 @@ class _BoundedReader(io.RawIOBase):
         self._exchange = exchange
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed
-        exchange.use(sock)
 
     def readable(self) -> bool:
         return True

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from reka_cli import __version__
+from reka_cli.errors import IncompleteAnswer
 from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
@@ -46,8 +47,7 @@ class ConnectionPool:
         Raises what requests, urllib3 and sockets raise.
         """
         session = self._session(is_loopback(urlsplit(url).hostname or ""))
-        connections.use(exchange)
-        try:
+        with connections.working_for(exchange):
             return session.request(
                 method,
                 url,
@@ -57,11 +57,10 @@ class ConnectionPool:
                 allow_redirects=False,  # a redirect would carry the session to another place: it is an answer
                 stream=True,
             )
-        finally:
-            connections.use(None)
 
     def close(self) -> None:
-        self._closing()
+        with self._lock:
+            self._closing()
 
     def _session(self, is_local: bool) -> requests.Session:
         if self._process != os.getpid():  # a forked child must not use its parent's connections
@@ -69,16 +68,19 @@ class ConnectionPool:
         session = self._sessions.get(is_local)
         if session is None:
             with self._lock:
+                if not self._closing.alive:
+                    raise IncompleteAnswer("the question was canceled")  # by closing the client
                 session = self._sessions.get(is_local) or _open_session(is_local)
                 self._sessions[is_local] = session
         return session
 
     def _forget(self) -> None:
         self._lock = threading.Lock()  # another thread may have held it at the fork
-        self._process = os.getpid()
-        self._closing()
-        self._sessions = {}
-        self._closing = weakref.finalize(self, _close, self._sessions)
+        if self._closing.alive:
+            self._closing()
+            self._sessions = {}
+            self._closing = weakref.finalize(self, _close, self._sessions)
+        self._process = os.getpid()  # last: another thread of the child must not see the old sessions
 
 
 def _close(sessions: dict[bool, requests.Session]) -> None:

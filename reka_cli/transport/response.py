@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -61,7 +59,7 @@ class Response:
 
         Only what is there already, or nearly: a server that does not end its body loses its connection.
         """
-        self._exchange.allow_silence(_LAST_BYTES_S)
+        self._exchange.end_within(_LAST_BYTES_S)
         with contextlib.suppress(RekaError), translated(self._exchange, self._host):
             if not self._raw.raw.read1(_READ_SIZE, decode_content=True):
                 self._raw.raw.read(1, decode_content=True)
@@ -76,26 +74,23 @@ class Response:
                 raise Diverted(f"{self._host} answered with a web page where an answer was due") from error
             raise ServiceError(f"{self._host} answered with something that is not JSON") from error
 
-    def body(self, within_s: float = math.inf) -> bytes:
-        """Read the body, which is not a stream; raise ServiceError if it is too long, or takes too long."""
+    def body(self) -> bytes:
+        """Read the body, which is not a stream; raise ServiceError if it is too long."""
         body = bytearray()
-        until = time.monotonic() + within_s
         with contextlib.closing(self.chunks()) as chunks:
             for chunk in chunks:
                 body += chunk
                 if len(body) > _LONGEST_JSON:
                     raise ServiceError(f"{self._host} answered with more than {_LONGEST_JSON} bytes")
-                if time.monotonic() > until:
-                    raise ServiceError(f"{self._host} took longer than {within_s:g} s")
         return bytes(body)
 
     def quote(self, error: object) -> str:
         """Return the service's own words (JSON of an error, or a text) as one short line that is safe to show."""
         return self._redact(" ".join(clean(words(error)).split()))[:_LONGEST_QUOTE]
 
-    def hurry(self, idle_s: float) -> None:
-        """Allow no longer silence than this from now on: what is still due is not worth waiting for."""
-        self._exchange.allow_silence(min(idle_s, self._exchange.call.limits.idle_s))
+    def hurry(self, seconds: float) -> None:
+        """Allow no more time than this for the rest of the body, which is not worth more."""
+        self._exchange.end_within(seconds)
 
     def close(self) -> None:
         self._raw.close()
