@@ -23,7 +23,7 @@ _FEWEST_DELTAS = 3  # before a last delta that repeats them
 _SHORTEST_REPEAT = 16  # characters of it; "no, no" may be an answer
 
 _MIXED = "the service mixed several answers in one stream"
-_WENT_ON = "the service went on after the end of its answer, which is left out"
+_WENT_ON = "the service went on after the end of its answer"
 
 
 @dataclass(slots=True)
@@ -37,8 +37,12 @@ class _Choice:
     finish_reason: str | None
 
     @property
+    def has_text(self) -> bool:
+        return _says_something(self.parts)
+
+    @property
     def says_something(self) -> bool:
-        return bool(self.finish_reason) or _says_something(self.parts)
+        return bool(self.finish_reason) or self.has_text
 
     @property
     def content(self) -> str:
@@ -78,19 +82,21 @@ class ChatAnswer:
         """The whole text where it is not the joined deltas, else None."""
         return self._text.replacement
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a finish reason can be trusted: of a text that went on after one, only its last."""
+        return self.finish_reason is not None and not self._goes_on
+
     def read(self, chunk: dict[str, Any]) -> Iterator[Event]:
-        """Yield what a chunk adds; after the end of the answer nothing but a notice."""
-        choices = _parse(chunk)
-        if self.finish_reason is None:
-            choices = self._selection.select(choices)
-        yield from self._take_all(choices)
+        """Yield what a chunk adds."""
+        yield from self._take_all(self._selection.select(_parse(chunk)))
 
     def end(self, *, is_done: bool) -> Iterator[Event]:
         """Yield what was held back; `is_done` is whether the service said `[DONE]`."""
         yield from self._take_all(self._selection.release())
+        if self._selection.is_doubtful or (self.finish_reason is None and is_done and self._selection.has_dropped):
+            raise ServiceError(_MIXED)
         if self.finish_reason is None and is_done:
-            if self._selection.has_dropped:
-                raise ServiceError(_MIXED)
             self.finish_reason = "stop"
         for delta in self._splitter.flush():
             yield from self._pass_on(delta)
@@ -100,9 +106,11 @@ class ChatAnswer:
         for choice in choices:
             if self.finish_reason is None:
                 yield from self._take(choice)
-            elif not self._goes_on and self._selection.is_main(choice) and self._adds(choice):
-                self._goes_on = True
-                yield Notice(_WENT_ON)
+            elif self._selection.is_main(choice) and self._adds(choice):
+                if not self._goes_on:
+                    self._goes_on = True
+                    yield Notice(_WENT_ON)
+                yield from self._take(choice)
 
     def _take(self, choice: _Choice) -> Iterator[Event]:
         content, reasoning = choice.content, choice.reasoning
@@ -181,6 +189,7 @@ class _Selection:
 
     def __init__(self) -> None:
         self.has_dropped = False
+        self.is_doubtful = False  # those left out may be a short count whose end has the first index
         self._main: object = None
         self._latest: object = None
         self._in_a_row = 1
@@ -225,7 +234,7 @@ class _Selection:
             return self._hold(choice)
         if not choice.says_something:
             return []
-        if self._is_counted and index is not None:
+        if self._is_counted and index is not None and choice.has_text:
             raise ServiceError(_MIXED)
         is_begin = not self._has_begun and not self._held and self.is_main(choice)
         if self._is_counted or is_begin:
@@ -246,6 +255,7 @@ class _Selection:
     def _tell_apart(self, choices: list[_Choice]) -> list[_Choice]:
         self._is_apart = True
         self.has_dropped = self.has_dropped or bool(self._held)
+        self.is_doubtful = bool(self._held) and not any(choice.has_text for choice in choices)
         self._held.clear()
         return self._keep_main(choices)
 
@@ -253,6 +263,7 @@ class _Selection:
         for choice in choices:
             if not self.is_main(choice) and choice.says_something:
                 self.has_dropped = True
+                self.is_doubtful = False
         return [choice for choice in choices if self.is_main(choice)][:1]
 
 
