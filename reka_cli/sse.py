@@ -51,8 +51,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     for raw in _lines(chunks):
         line = raw.decode("utf-8", "replace")
         if not line:
-            if data or name == "error":
-                yield ServerSentEvent(name or "message", "\n".join(data))
+            yield from _collected(name, data)
             name, data, size = "", [], 0
         elif line.startswith("{"):
             is_error = name == "error"
@@ -74,6 +73,10 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
                 name, data, size = "", [], 0
             elif field not in _IGNORED:
                 yield ServerSentEvent("", line)
+    yield from _collected(name, data)
+
+
+def _collected(name: str, data: list[str]) -> Iterator[ServerSentEvent]:
     if data or name == "error":
         yield ServerSentEvent(name or "message", "\n".join(data))
 

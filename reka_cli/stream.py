@@ -34,17 +34,17 @@ def objects(response: Response, left_out: list[str] | None = None) -> Objects:
         body = response.body()
         if _is_page(body):
             raise Refused(_PAGE)
-        found = _object(response, body.decode("utf-8-sig", "replace"), "message")
-        if not found.keys() & _PARTS and (said := response.quote(found)):
+        whole = _object(response, body.decode("utf-8-sig", "replace"), "message")
+        if not whole.keys() & _PARTS and (said := response.quote(whole)):
             raise ServiceError(f"the service reported an error: {said}")
-        yield found
+        yield whole
         return
     begin = bytearray()
     any_came = False
     with closing(response.chunks()) as chunks:
         for event in sse.events(_no_page(chunks, begin)):
             any_came = any_came or bool(event.event)
-            found = None
+            found: dict[str, Any] | None = None
             if event.event == "error":
                 _object(response, event.data, event.event)
             if event.data.strip() == "[DONE]":
