@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reka_cli.errors import ServiceError
 from reka_cli.messages import Event, Notice, ReasoningDelta, TextDelta
@@ -26,11 +25,10 @@ _MIXED = "the service mixed several answers in one stream"
 _WENT_ON = "the service went on after the end of its answer"
 
 
-@dataclass(slots=True)
-class _Choice:
+class _Choice(NamedTuple):
     """One entry of `choices`, in the shape that is common to all servers."""
 
-    index: object  # None if there is none
+    position: object  # its `index`; None if there is none
     parts: dict[str, Any]  # the delta, or the message if `is_message`
     is_message: bool
     is_last: bool  # it has a finish reason, or it is in a whole completion and not in a chunk
@@ -201,14 +199,14 @@ class _Selection:
     def select(self, choices: list[_Choice]) -> list[_Choice]:
         """Return those that are sure to be of the answer, in their order."""
         if len(choices) == 1:
-            is_sure = self._is_apart and choices[0].index == self._main
+            is_sure = self._is_apart and choices[0].position == self._main
             return choices if is_sure else self._select_one(choices[0])
         if not choices:
             return []
         if self._is_counted:
             raise ServiceError(_MIXED)
         if self._main is None:
-            indices = [choice.index for choice in choices]
+            indices = [choice.position for choice in choices]
             self._main = 0 if 0 in indices or indices[0] is None else indices[0]
         return self._tell_apart(choices)
 
@@ -218,12 +216,12 @@ class _Selection:
         return held
 
     def is_main(self, choice: _Choice) -> bool:
-        return self._is_counted or choice.index in (None, self._main)
+        return self._is_counted or choice.position in (None, self._main)
 
     def _select_one(self, choice: _Choice) -> list[_Choice]:
         if self._is_apart:
             return self._keep_main([choice])
-        index = choice.index
+        index = choice.position
         if self._main is None:
             self._main = self._latest = 0 if index is None else index
             self._has_begun = choice.says_something
