@@ -8,7 +8,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -42,12 +41,12 @@ class _HungUp(RekaError):
 STOPS: dict[int, type[RekaError]] = {1: _HungUp, 2: _Interrupted, 15: _Terminated}
 
 
-@dataclass
 class _Reporting:
     """How errors are reported: what `--format` and `--debug` say once Typer has parsed them."""
 
-    format: str = "text"
-    debug: bool = False
+    def __init__(self) -> None:
+        self.format = "text"
+        self.debug = False
 
     def note(self, parsed: dict[str, Any]) -> None:
         self.format = parsed.get("format_") or self.format
@@ -61,7 +60,9 @@ class _Command(TyperCommand):
         given = list(args)
         try:
             rest = super().parse_args(ctx, args)
-        except typer.TyperException:
+        except typer.TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]  # whose help the hint names
             # the same parser once more, now past the error: it skips what it does not know
             ctx.resilient_parsing = ctx.ignore_unknown_options = True
             parsed, _, _ = self.make_parser(ctx).parse_args(given)

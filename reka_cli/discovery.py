@@ -6,14 +6,18 @@ A file whose name begins with an underscore is shared by the others and offers n
 from __future__ import annotations
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
 from types import ModuleType
 
 
 def names_in(package: ModuleType) -> tuple[str, ...]:
-    """Return the names of the modules in a package, sorted; none of them is imported."""
-    names = (module.name for module in iter_modules(package.__path__))
-    return tuple(sorted(name for name in names if not name.startswith("_")))
+    """Return the names of the modules in a package, sorted; none of them is imported.
+
+    Not with `pkgutil`, whose import takes longer than everything here.
+    """
+    paths = [path for folder in package.__path__ for path in Path(folder).iterdir()]
+    names = {path.name.removesuffix(".py") for path in paths}
+    return tuple(sorted(name for name in names if name.isidentifier() and not name.startswith("_")))
 
 
 def load(package: ModuleType, name: str) -> ModuleType:

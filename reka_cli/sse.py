@@ -8,6 +8,8 @@ Source: WHATWG HTML, 9.2.6 "Interpreting an event stream", with three departures
 - A field `error` is an error event of its own, and an event named "error" counts without data:
   llama-server reported failures as a line `error: {...}` before `data: [DONE]` until 2025-09
   (ggml-org/llama.cpp #16104, #16109). The standard ignores both, and half an answer seems complete.
+- A line with no field of the standard is an event of its own without a type, for the same reason:
+  some servers write the words of an error into the stream as they are.
 """
 
 from __future__ import annotations
@@ -22,13 +24,17 @@ LARGEST = 16 << 20  # bytes of one event; the longest answers are a thousand tim
 
 _LINE_COST = 64  # bytes of memory that a line takes beside its own
 
+_IGNORED = {"", "id", "retry"}  # fields; a comment is a line whose field has no name
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = rb"\r\n|\n|\r"
 
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """One event: its type ("message" unless named) and its data, lines joined by newlines."""
+    """One event: its type and its data, lines joined by newlines.
+
+    The type is "message" unless the event is named, and "" for a line that is not of the standard.
+    """
 
     event: str
     data: str
@@ -45,27 +51,32 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     for raw in _lines(chunks):
         line = raw.decode("utf-8", "replace")
         if not line:
-            if data or name == "error":
-                yield ServerSentEvent(name or "message", "\n".join(data))
+            yield from _collected(name, data)
             name, data, size = "", [], 0
         elif line.startswith("{"):
             is_error = name == "error"
             yield ServerSentEvent("error" if is_error else "message", line)
             name = "" if is_error else name
         else:
-            field, _, value = line.partition(":")  # a comment has no name, so no field
+            field, _, value = line.partition(":")
             value = value.removeprefix(" ")
             if field == "data":
                 data.append(value)
                 size += len(raw) + _LINE_COST
                 _check(size)
             elif field == "event":
-                name = value
-            elif field == "error":
+                name = "error" if value.lower() == "error" else value
+            elif field.lower() == "error":
                 if data:
                     yield ServerSentEvent(name or "message", "\n".join(data))
                 yield ServerSentEvent("error", value)
                 name, data, size = "", [], 0
+            elif field not in _IGNORED:
+                yield ServerSentEvent("", line)
+    yield from _collected(name, data)
+
+
+def _collected(name: str, data: list[str]) -> Iterator[ServerSentEvent]:
     if data or name == "error":
         yield ServerSentEvent(name or "message", "\n".join(data))
 

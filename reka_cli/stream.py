@@ -15,39 +15,47 @@ from reka_cli.transport import Response
 _PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
 _PAGE = "the service answered with a web page where an answer was due"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
+_IN_A_STREAM = _PARTS | {"usage"}  # what else a chunk may have
 _FIELD = rb"\Z|:|(?:data|event|id|retry)\b"
 _HOW_IT_BEGINS = 64  # bytes
 Objects = Generator[dict[str, Any] | None, None, None]
 
 
-def objects(response: Response) -> Objects:
+def objects(response: Response, left_out: list[str] | None = None) -> Objects:
     """Give each object as it comes, and None for `[DONE]`, after which nothing is read.
 
-    Events of other types than "message" are left out. Raises ServiceError for an error event or an `error` field, for
-    what is not JSON, and for what is no object; and whatever reading raises.
+    Events of other types than "message" are left out. The words of the first one, or of the first
+    object that is no part of an answer, are added to `left_out`: it may be an error.
+
+    Raises ServiceError for an error event or an `error` field, for what is not JSON, and for what
+    is no object; and whatever reading raises.
     """
     if response.media_type == "application/json":
         body = response.body()
         if _is_page(body):
             raise Refused(_PAGE)
-        found = _object(response, body.decode("utf-8-sig", "replace"), "message")
-        if not found.keys() & _PARTS and (said := response.quote(found)):
+        whole = _object(response, body.decode("utf-8-sig", "replace"), "message")
+        if not whole.keys() & _PARTS and (said := response.quote(whole)):
             raise ServiceError(f"the service reported an error: {said}")
-        yield found
+        yield whole
         return
     begin = bytearray()
     any_came = False
     with closing(response.chunks()) as chunks:
         for event in sse.events(_no_page(chunks, begin)):
-            any_came = True
+            any_came = any_came or bool(event.event)
+            found: dict[str, Any] | None = None
             if event.event == "error":
-                yield _object(response, event.data, event.event)
+                _object(response, event.data, event.event)
             if event.data.strip() == "[DONE]":
                 response.drain()
                 yield None
                 return
             if event.event == "message" and event.data:
-                yield _object(response, event.data, event.event)
+                found = _object(response, event.data, event.event)
+                yield found
+            if left_out == [] and event.data and not _is_part(found):
+                left_out.append(response.quote(found) or response.quote(event.data))
     if not any_came and not re.match(_FIELD, begin.lstrip(_BLANK)):
         raise ServiceError("the service sent something that is no stream of events")
 
@@ -55,6 +63,13 @@ def objects(response: Response) -> Objects:
 def tokens(value: object) -> int | None:
     """Give a number of tokens as a service counts them; None for what is none."""
     return value if type(value) is int and 0 <= value < 1 << 53 else None
+
+
+def _is_part(found: dict[str, Any] | None) -> bool:
+    """Return whether an object is one of those that an answer is streamed in."""
+    if found is None:
+        return False
+    return not _IN_A_STREAM.isdisjoint(found) or found.get("object") == "chat.completion.chunk"
 
 
 def _no_page(chunks: Iterable[bytes], begin: bytearray) -> Iterator[bytes]:
@@ -78,8 +93,22 @@ def _object(response: Response, data: str, event: str) -> dict[str, Any]:
         if event != "error":
             raise ServiceError("the service sent something that is not JSON in its answer") from error
         found = {"error": data}
-    if event == "error" or (isinstance(found, dict) and (found.get("error") or found.get("object") == "error")):
-        raise ServiceError(f"the service reported an error: {response.quote(found) or 'it does not say which'}")
+    failed = found if event == "error" else _find_error(found)
+    if event == "error" or failed is not None:
+        raise ServiceError(f"the service reported an error: {response.quote(failed) or 'it does not say which'}")
     if not isinstance(found, dict):
         raise ServiceError("the service sent an answer that is no object")
     return found
+
+
+def _find_error(found: object) -> dict[str, Any] | None:
+    """Return the object that has an `error`: the whole one, or one of its `choices`."""
+    if not isinstance(found, dict):
+        return None
+    if found.get("error") or found.get("object") == "error":
+        return found
+    choices = found.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return choice
+    return None

@@ -279,8 +279,11 @@ API: dict[str, Row] = (
         "endless-blanks": Row(7, HALF, "error: the service sent more than 1 MB of blanks in a row\n"),
         "endless-reasoning": Row(7, HALF, TOO_LONG_ANSWER, answer={"reasoning": "x" * (1953 << 14)}),
         "flip-flop": good(),
-        "after-reason": good(
-            "notice: the service went on after the end of its answer, which is left out\n", usage=tokens(1, 21)
+        "after-reason": Row(
+            10,
+            WHOLE[:-1] + " more\n",
+            f"notice: the service went on after the end of its answer\n{CUT_OFF}: it reached the longest the service gives\n",
+            answer={"text": WHOLE[:-1] + " more", "usage": tokens(1, 22)},
         ),
         "odd-reason": Row(10, HALF, NO_END),
         "tricks": replace(WEB["tricks"], answer={**WEB["tricks"].answer, "usage": tokens(1, 27)}),

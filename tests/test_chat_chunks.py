@@ -19,7 +19,8 @@ Ask = Callable[[list[Any]], list[Event | str]]
 
 MIXED = "ServiceError: the service mixed several answers in one stream"
 NO_END = "IncompleteAnswer: the answer was cut off: the service did not say that this is its end"
-WENT_ON = Notice("the service went on after the end of its answer, which is left out")
+TOO_LONG = "IncompleteAnswer: the answer was cut off: it reached the longest the service gives"
+WENT_ON = Notice("the service went on after the end of its answer")
 REWROTE = Notice("the service rewrote its answer: what follows replaces the text from the point where it differs")
 TOOK_BACK = Notice("the service took back the end of its answer")
 
@@ -120,7 +121,7 @@ CHOICES: dict[str, tuple[list[Any], str, object]] = {
     "a short count with another end": (
         [*counted("a"), chunk(choice("b", "length", index=1)), DONE],
         "ab",
-        "IncompleteAnswer: the answer was cut off: it reached the longest the service gives",
+        TOO_LONG,
     ),
     "a count, then the first again": ([*counted(*ABC), *counted("x"), DONE], "abcdefgh", MIXED),
     "a count, then the last again": ([*counted(*ABC), *counted("x", start=7), DONE], "abcdefgh", MIXED),
@@ -133,6 +134,23 @@ CHOICES: dict[str, tuple[list[Any], str, object]] = {
     "a count, then a choice without an index": ([*counted(*ABC), chunk(choice("i")), STOP], "abcdefghi", "stop"),
     "a count that jumps early": ([*counted("a"), *counted("x", start=2), DONE], "a", MIXED),
     "a count down": ([chunk(choice("a", index=1)), chunk(choice("b", index=0)), DONE], "a", MIXED),
+    "a count whose end repeats an index": ([*counted(*ABC), chunk(choice(end="stop", index=7)), DONE], "abcdefgh", "stop"),
+    "a count whose end has the first index": ([*counted(*ABC), chunk(choice(end="stop", index=0)), DONE], "abcdefgh", "stop"),
+    "a short count whose end has the first index": (
+        [*counted("a", "b"), chunk(choice(end="stop", index=0)), DONE],
+        "a",
+        MIXED,
+    ),
+    "two of one text each": (
+        [*counted("a", "x"), chunk(choice(end="stop", index=0)), chunk(choice(end="stop", index=1)), DONE],
+        "a",
+        "stop",
+    ),
+    "two of one text each, the other one ends first": (
+        [*counted("a", "x"), chunk(choice(end="stop", index=1)), chunk(choice(end="stop", index=0)), DONE],
+        "a",
+        "stop",
+    ),
     "a short count whose end repeats an index": (
         [*counted("a", "b"), chunk(choice(end="stop", index=1)), DONE],
         "a",
@@ -210,6 +228,22 @@ def test_a_count_is_streamed_once_it_is_known_to_be_one(ask: Ask) -> None:
     assert events == [ReasoningDelta("why"), *map(TextDelta, "abcdef"), Done("stop")]
 
 
+@pytest.mark.parametrize(
+    ("late", "text", "end"),
+    [
+        ([chunk(choice("b")), DONE], "ab", "stop"),
+        ([chunk(choice("b", "stop"))], "ab", "stop"),
+        ([chunk(choice("b", "stop")), chunk(choice("c", "stop")), DONE], "abc", "stop"),
+        ([chunk(choice("b")), STOP, STOP], "ab", "stop"),
+        ([chunk(choice("b"))], "ab", NO_END),
+        ([chunk(choice("b", "length")), DONE], "ab", TOO_LONG),
+    ],
+    ids=["done", "with its end", "each with an end", "another end", "cut off", "too long"],
+)
+def test_text_after_the_end_is_a_part_of_the_answer(ask: Ask, late: list[Any], text: str, end: str) -> None:
+    assert in_short(ask([chunk(choice("a", "stop")), *late])) == (text, end, [WENT_ON])
+
+
 LONG = "It is a red bicycle."
 LONG_DELTAS = [chunk(choice(text)) for text in ("It is ", "a red ", "bicycle.")]
 WHOLE = chunk(message(LONG, "stop", index=0), object="chat.completion")
@@ -231,7 +265,8 @@ MESSAGES: dict[str, tuple[list[Any], str, str | None, list[object]]] = {
         [],
     ),
     "the same after the end": ([*LONG_DELTAS, STOP, chunk(message(LONG)), DONE], LONG, None, []),
-    "another after the end": ([*LONG_DELTAS, STOP, chunk(message("No.")), DONE], LONG, None, [WENT_ON]),
+    "another after the end": ([*LONG_DELTAS, STOP, chunk(message("No.")), DONE], f"{LONG}\nNo.", "No.", [WENT_ON, REWROTE]),
+    "longer after the end": ([*LONG_DELTAS[:2], STOP, chunk(message(LONG)), DONE], LONG, None, [WENT_ON]),
     "the same as delta after the end": ([*LONG_DELTAS, STOP, chunk(choice(LONG)), DONE], LONG, None, []),
     "the same twice": ([*LONG_DELTAS, chunk(message(LONG)), WHOLE], LONG, None, []),
     "with blanks around": ([*LONG_DELTAS, chunk(message(f"\n\n{LONG}\n", "stop"))], LONG, None, []),
@@ -401,6 +436,13 @@ ERRORS: dict[str, tuple[str, str]] = {
     "a text of JSON": ('error: "too long"', "too long"),
     "plain text": ("error: too long", "too long"),
     "without a blank": ("error:too long", "too long"),
+    "in capitals": ("Error: too long", "too long"),
+    "the name in capitals": ("event: Error\ndata: too long", "too long"),
+    "in a choice": ('data: {"choices": [{"delta": {}, "error": {"message": "too long"}}]}', "too long"),
+    "in a choice with an end": (
+        'data: {"choices": [{"error": {"message": "too long"}, "finish_reason": "stop"}]}',
+        "too long",
+    ),
     "without words": ("error:", "it does not say which"),
     "without a message": ('error: {"code": 500}', "it does not say which"),
     "null": ("error: null", "it does not say which"),
@@ -458,3 +500,48 @@ def test_what_fails_after_the_end_leaves_the_answer_complete(ask: Ask, after: An
         "stop",
         [Notice(f"after the end of the answer: {words}"), Usage(1, 2)],
     )
+
+
+LEFT_OUT = {
+    "plain text": ("too long", "too long"),
+    "a page": ("<b>too long</b>", "<b>too long</b>"),
+    "a list": ('[{"error": "too long"}]', '[{"error": "too long"}]'),
+    "an event": ("event: exception\ndata: too long", "too long"),
+    "an object": ('data: {"detail": "too long"}', "too long"),
+    "an object without words": ('data: {"status": 500}', '{"status": 500}'),
+    "an empty error": ('data: {"error": {}}', '{"error": {}}'),
+    "a bare object": ('{"code": 500, "msg": "too long"}', "too long"),
+    "two lines": ("too long\nand too wide", "too long"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_done_is_no_end_where_something_was_left_out(ask: Ask, name: str) -> None:
+    line, words = LEFT_OUT[name]
+    events = ask([chunk(choice("half")), line, DONE])
+
+    assert in_short(events) == ("half", f"IncompleteAnswer: the answer was cut off; the service said: {words}", [])
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_an_answer_with_an_end_is_complete_whatever_was_left_out(ask: Ask, name: str) -> None:
+    line, _ = LEFT_OUT[name]
+
+    events = ask([chunk(choice("a")), line, chunk(choice("ll")), STOP, line, DONE])
+    assert in_short(events) == ("all", "stop", [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ": too long",
+        "id: 7",
+        "retry: 5",
+        "data:",
+        "event: ping",
+        'data: {"usage": null}',
+        "data: " + json.dumps(chunk()),
+    ],
+)
+def test_done_is_the_end_after_what_belongs_to_a_stream(ask: Ask, line: str) -> None:
+    assert in_short(ask([chunk(choice("all")), line, DONE])) == ("all", "stop", [])

@@ -34,6 +34,13 @@ def test_every_error_has_an_exit_code_of_its_own() -> None:
     }
 
 
+def test_the_summary_of_each_command_is_shown_completely(run: Run) -> None:
+    text = run("--help", env={"COLUMNS": "80"}).stdout
+
+    summaries = [line.split(maxsplit=1)[1] for line in text.partition("Commands:\n")[2].splitlines()]
+    assert [one for one in summaries if len(one) > 60 or one.endswith("...")] == []
+
+
 def test_the_table_of_the_command_help_is_complete(run: Run) -> None:
     text = " ".join(run("ask", "--help").stdout.split())
 

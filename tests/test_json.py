@@ -193,8 +193,8 @@ def test_an_option_that_does_not_exist_is_told_in_json(run: Run, arguments: list
 def test_a_value_that_cannot_be_parsed_is_told_in_json(run: Run, arguments: list[str], message: str) -> None:
     result = run("ask", "hello", *arguments)
 
-    told = json.loads(result.stderr)["error"]
-    assert (result.exit_code, result.stdout, told["code"], told["message"]) == (2, "", "usage", message)
+    told = error("usage", 2, message, hint="reka-cli ask --help")
+    assert (result.exit_code, result.stdout, json.loads(result.stderr)) == (2, "", told)
 
 
 @pytest.mark.parametrize("arguments", [["--", "-fjson"], ["-f", "text", "-s", "json"]])

@@ -140,6 +140,20 @@ def test_a_place_that_cannot_be_written_is_told_before_the_question(
     assert result == Result(5, "", f"error: cannot write {path}: {reason}\n")
 
 
+def test_a_folder_is_not_taken_for_a_file(run: Run, tmp_path: Path) -> None:
+    folder = f"{tmp_path}/answers/"
+    result = run("ask", "hello", "-m", "sandbox-500", "-o", folder, env=SANDBOX)
+
+    assert result == Result(5, "", f"error: cannot write {folder!r}: not the name of a file\n")
+    assert not Path(folder).exists()
+
+
+def test_an_empty_name_is_not_taken_for_the_folder(run: Run) -> None:
+    result = run("ask", "hello", "-m", "sandbox-500", "-o", "", env=SANDBOX)
+
+    assert result == Result(5, "", "error: cannot write '': not the name of a file\n")
+
+
 def test_a_full_disk_is_told(run: Run) -> None:
     result = run("ask", "hello", "-o", "/dev/full", env=SANDBOX)
 

@@ -224,6 +224,10 @@ def test_a_huge_number_is_a_number(number: str, rule: dict[str, Any]) -> None:
     assert problem is None or (len(problem) < 320 and problem.endswith("(at $)"))
 
 
+TOO_LARGE = "it does not match the schema, and is too large to say where"
+NO_MATCH = "is not valid under any of the schemas listed in the 'anyOf' keyword (at $)"
+
+
 @pytest.mark.parametrize(
     ("rules", "text", "problem"),
     [
@@ -267,8 +271,12 @@ def test_a_huge_number_is_a_number(number: str, rule: dict[str, Any]) -> None:
         (
             {"anyOf": [{"items": {"type": "integer"}}] * 1000},
             json.dumps(["a"] * 20_000),
-            "it does not match the schema, and is too large to say where",
+            TOO_LARGE,
         ),
+        ({"type": "array", "anyOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]}, "[[1]]", f"[[1]] {NO_MATCH}"),
+        ({"type": "array", "anyOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]}, f"{'[' * 99}1{']' * 99}", TOO_LARGE),
+        ({"items": {"$ref": "#"}}, f"{'[' * 200}1{']' * 200}", None),
+        ({"items": {"$ref": "#"}}, f"{'[' * 201}1{']' * 201}", "it is nested more than 200 levels deep"),
     ],
 )  # fmt: skip
 def test_the_problem_is_told_with_its_place(rules: Any, text: str, problem: str | None) -> None:

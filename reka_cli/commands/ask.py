@@ -52,7 +52,7 @@ def ask(
         Option("--show", help="Show the images in the terminal, above the answer."),
     ] = False,
 ) -> None:
-    """Ask one question, about images or without, and stream the answer.
+    """Ask one question, with or without images.
 
     Exit codes: 0 the answer is complete, 2 usage, 3 not logged in, 4 refused, 5 bad input, 6 rate
     limited, 7 service error, 8 timeout, 9 network, 10 the answer is incomplete, 70 internal.

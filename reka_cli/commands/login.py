@@ -45,9 +45,10 @@ def login(
     timeout: CheckTimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:
-    """Take the session of the web chat from a browser, or a key for the API, and keep it for every question.
+    """Log in with the web session of a browser, or an API key.
 
-    A secret is read from a hidden prompt or standard input, never from the command line.
+    What you log in with is stored, and used for every question. A secret is read from a hidden
+    prompt or standard input, never from the command line.
     """
     if sum(map(bool, (browser or container or only_list, cookies, token, api_key))) > 1:
         raise UsageError("only one of --browser, --cookies, --token and --api-key can be meant")

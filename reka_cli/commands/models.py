@@ -35,7 +35,10 @@ def models(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List what can be asked: a table on a terminal, tab-separated lines in a pipe."""
+    """List the models, with modalities, limits and prices.
+
+    A table on a terminal, tab-separated lines in a pipe.
+    """
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)
     log = say if debug else None

@@ -16,7 +16,10 @@ def sandbox(
     faults: Annotated[bool, typer.Option("--faults", help="List the model names that misbehave, and end.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line on stderr for each request.")] = False,
 ) -> None:
-    """Run a stand-in for Reka on loopback, to try scripts without an account, until Ctrl-C."""
+    """Run a stand-in for Reka on loopback, until Ctrl-C.
+
+    It is there to try scripts without an account.
+    """
     terminal = Terminal(verbose=verbose)
     if faults:
         from reka_cli.sandbox.faults import FAULTS, PREFIX

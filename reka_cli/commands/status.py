@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import Annotated
 
 from typer import Option
@@ -28,12 +27,16 @@ def status(
     timeout: CheckTimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:
-    """Show which ways to a model are ready, where their credentials come from, and until when they hold."""
+    """Show which providers are ready, and until when.
+
+    The credentials of each are named, never shown.
+    """
     config = Config.read()
     terminal = Terminal(quiet=quiet)
     states = [providers.load(name).status(config) for name in providers.names()]
     if as_json:
-        terminal.write(json.dumps({"schema": "reka-cli/status/1", "providers": [asdict(one) for one in states]}) + "\n")
+        listed = [one._asdict() for one in states]
+        terminal.write(json.dumps({"schema": "reka-cli/status/1", "providers": listed}) + "\n")
     else:
         terminal.write("".join("\t".join(_row(one)) + "\n" for one in states))
     if check:

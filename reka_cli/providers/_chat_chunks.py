@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from reka_cli.errors import ServiceError
 from reka_cli.messages import Event, Notice, ReasoningDelta, TextDelta
@@ -23,22 +22,25 @@ _FEWEST_DELTAS = 3  # before a last delta that repeats them
 _SHORTEST_REPEAT = 16  # characters of it; "no, no" may be an answer
 
 _MIXED = "the service mixed several answers in one stream"
-_WENT_ON = "the service went on after the end of its answer, which is left out"
+_WENT_ON = "the service went on after the end of its answer"
 
 
-@dataclass(slots=True)
-class _Choice:
+class _Choice(NamedTuple):
     """One entry of `choices`, in the shape that is common to all servers."""
 
-    index: object  # None if there is none
+    position: object  # its `index`; None if there is none
     parts: dict[str, Any]  # the delta, or the message if `is_message`
     is_message: bool
     is_last: bool  # it has a finish reason, or it is in a whole completion and not in a chunk
     finish_reason: str | None
 
     @property
+    def has_text(self) -> bool:
+        return _says_something(self.parts)
+
+    @property
     def says_something(self) -> bool:
-        return bool(self.finish_reason) or _says_something(self.parts)
+        return bool(self.finish_reason) or self.has_text
 
     @property
     def content(self) -> str:
@@ -78,19 +80,21 @@ class ChatAnswer:
         """The whole text where it is not the joined deltas, else None."""
         return self._text.replacement
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a finish reason can be trusted: of a text that went on after one, only its last."""
+        return self.finish_reason is not None and not self._goes_on
+
     def read(self, chunk: dict[str, Any]) -> Iterator[Event]:
-        """Yield what a chunk adds; after the end of the answer nothing but a notice."""
-        choices = _parse(chunk)
-        if self.finish_reason is None:
-            choices = self._selection.select(choices)
-        yield from self._take_all(choices)
+        """Yield what a chunk adds."""
+        yield from self._take_all(self._selection.select(_parse(chunk)))
 
     def end(self, *, is_done: bool) -> Iterator[Event]:
         """Yield what was held back; `is_done` is whether the service said `[DONE]`."""
         yield from self._take_all(self._selection.release())
+        if self._selection.is_doubtful or (self.finish_reason is None and is_done and self._selection.has_dropped):
+            raise ServiceError(_MIXED)
         if self.finish_reason is None and is_done:
-            if self._selection.has_dropped:
-                raise ServiceError(_MIXED)
             self.finish_reason = "stop"
         for delta in self._splitter.flush():
             yield from self._pass_on(delta)
@@ -100,9 +104,11 @@ class ChatAnswer:
         for choice in choices:
             if self.finish_reason is None:
                 yield from self._take(choice)
-            elif not self._goes_on and self._selection.is_main(choice) and self._adds(choice):
-                self._goes_on = True
-                yield Notice(_WENT_ON)
+            elif self._selection.is_main(choice) and self._adds(choice):
+                if not self._goes_on:
+                    self._goes_on = True
+                    yield Notice(_WENT_ON)
+                yield from self._take(choice)
 
     def _take(self, choice: _Choice) -> Iterator[Event]:
         content, reasoning = choice.content, choice.reasoning
@@ -181,6 +187,7 @@ class _Selection:
 
     def __init__(self) -> None:
         self.has_dropped = False
+        self.is_doubtful = False  # those left out may be a short count whose end has the first index
         self._main: object = None
         self._latest: object = None
         self._in_a_row = 1
@@ -192,14 +199,14 @@ class _Selection:
     def select(self, choices: list[_Choice]) -> list[_Choice]:
         """Return those that are sure to be of the answer, in their order."""
         if len(choices) == 1:
-            is_sure = self._is_apart and choices[0].index == self._main
+            is_sure = self._is_apart and choices[0].position == self._main
             return choices if is_sure else self._select_one(choices[0])
         if not choices:
             return []
         if self._is_counted:
             raise ServiceError(_MIXED)
         if self._main is None:
-            indices = [choice.index for choice in choices]
+            indices = [choice.position for choice in choices]
             self._main = 0 if 0 in indices or indices[0] is None else indices[0]
         return self._tell_apart(choices)
 
@@ -209,12 +216,12 @@ class _Selection:
         return held
 
     def is_main(self, choice: _Choice) -> bool:
-        return self._is_counted or choice.index in (None, self._main)
+        return self._is_counted or choice.position in (None, self._main)
 
     def _select_one(self, choice: _Choice) -> list[_Choice]:
         if self._is_apart:
             return self._keep_main([choice])
-        index = choice.index
+        index = choice.position
         if self._main is None:
             self._main = self._latest = 0 if index is None else index
             self._has_begun = choice.says_something
@@ -225,7 +232,7 @@ class _Selection:
             return self._hold(choice)
         if not choice.says_something:
             return []
-        if self._is_counted and index is not None:
+        if self._is_counted and index is not None and choice.has_text:
             raise ServiceError(_MIXED)
         is_begin = not self._has_begun and not self._held and self.is_main(choice)
         if self._is_counted or is_begin:
@@ -246,6 +253,7 @@ class _Selection:
     def _tell_apart(self, choices: list[_Choice]) -> list[_Choice]:
         self._is_apart = True
         self.has_dropped = self.has_dropped or bool(self._held)
+        self.is_doubtful = bool(self._held) and not any(choice.has_text for choice in choices)
         self._held.clear()
         return self._keep_main(choices)
 
@@ -253,6 +261,7 @@ class _Selection:
         for choice in choices:
             if not self.is_main(choice) and choice.says_something:
                 self.has_dropped = True
+                self.is_doubtful = False
         return [choice for choice in choices if self.is_main(choice)][:1]
 
 

@@ -5,6 +5,7 @@ Sources: docs/protocols.md, B (Reka's documentation, what others measured in 202
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -232,28 +233,31 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(response: Response, model: Model) -> Events:
-    """Turn chunks into events; `finish_reason` is the end, or `[DONE]` is."""
+    """Turn chunks into events; `finish_reason` is the end, or `[DONE]` if nothing was left out."""
     answer = ChatAnswer()
+    left_out: list[str] = []
     usage: object = None
     served: object = None
     is_done = False
     try:
-        for chunk in objects(response):
+        for chunk in objects(response, left_out):
             if chunk is None:
                 is_done = True
                 break
             served = chunk.get("model") or served
             usage = chunk.get("usage") or usage
-            was_complete = answer.finish_reason is not None
+            had_ended = answer.has_ended
             yield from answer.read(chunk)
-            if answer.finish_reason is not None and not was_complete:
-                response.hurry(_AFTER_THE_END_S)
+            if answer.has_ended != had_ended:
+                response.hurry(_AFTER_THE_END_S if answer.has_ended else math.inf)
     except (NetworkError, DeadlineExceeded, ServiceError) as error:
-        if answer.finish_reason is None:
+        if not answer.has_ended:
             raise
         if isinstance(error, ServiceError):
             yield Notice(f"after the end of the answer: {error.message}")
-    yield from answer.end(is_done=is_done)
+    yield from answer.end(is_done=is_done and not left_out)
+    if left_out and answer.finish_reason is None:
+        raise IncompleteAnswer(f"the answer was cut off; the service said: {left_out[0]}")
     yield from _usage(usage, model)
     served = served if isinstance(served, str) else None
     yield Done(answer.finish_reason, answer.replacement, served)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 Schema = dict[str, Any]
+_Place = tuple[int, int | None]  # the id of a subschema, and the levels of the value below it
 
 _IN_PLACE = {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"}
 _NAMED = {"properties", "patternProperties", "dependentSchemas"}  # objects whose values are schemas
@@ -13,33 +14,44 @@ _DEFINITIONS = {"$defs", "definitions"}
 _REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 
 
-def count_visits(schema: Schema, most: int) -> int:
+def count_visits(schema: Schema, most: int, levels: int | None = None) -> int:
     """Return how many subschemas one place in a value meets, no more than `most` and one.
 
     `{"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}` meets `a` twice, and 20 definitions
     that each refer to the next in this way meet the last a million times. What holds in place adds
     up; of what holds for parts of the value (`items`, `properties`) the largest counts. A reference
-    that leads back to itself counts once.
+    that leads back to itself counts once for each of the `levels` that the value has; without
+    `levels`, once in all.
     """
-    counted: dict[int, int] = {}
-    path: list[tuple[Schema, list[Schema]]] = [(schema, _subschemas(schema, schema))]
+    counted: dict[_Place, int] = {}
+    root = (id(schema), levels)
+    path = [(root, schema, _places_inside(schema, schema, levels))]
     while path:
-        node, left = path[-1]
-        counted.setdefault(id(node), 1)
+        place, node, left = path[-1]
+        counted.setdefault(place, 1)
         if left:
-            child = left.pop()
-            if id(child) not in counted:
-                path.append((child, _subschemas(child, schema)))
+            child, inside = left.pop()
+            if inside not in counted:
+                path.append((inside, child, _places_inside(child, schema, inside[1])))
             continue
         path.pop()
-        in_place = sum(counted[id(child)] for child in _in_place(node, schema))
-        of_parts = max((counted[id(child)] for child in _of_parts(node)), default=0)
-        counted[id(node)] = min(1 + in_place + of_parts, most + 1)
-    return counted[id(schema)]
+        here, below = place[1], _level_below(place[1])
+        in_place = sum(counted[id(child), here] for child in _in_place(node, schema))
+        of_parts = max((counted.get((id(child), below), 0) for child in _of_parts(node)), default=0)
+        counted[place] = min(1 + in_place + of_parts, most + 1)
+    return counted[root]
 
 
-def _subschemas(node: Schema, root: Schema) -> list[Schema]:
-    return [*_in_place(node, root), *_of_parts(node)]
+def _places_inside(node: Schema, root: Schema, levels: int | None) -> list[tuple[Schema, _Place]]:
+    found = [(child, (id(child), levels)) for child in _in_place(node, root)]
+    if levels != 0:
+        below = _level_below(levels)
+        found += [(child, (id(child), below)) for child in _of_parts(node)]
+    return found
+
+
+def _level_below(levels: int | None) -> int | None:
+    return None if levels is None else levels - 1
 
 
 def _in_place(node: Schema, root: Schema) -> Iterator[Schema]:

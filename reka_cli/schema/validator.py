@@ -36,8 +36,7 @@ class Validator:
     def __init__(self, schema: object, shown: str = "the schema") -> None:
         if not isinstance(schema, dict):
             raise BadInput(f"{shown} is not a JSON Schema: it is not an object")
-        self._visits = count_visits(schema, _MOST_VISITS)
-        if self._visits > _MOST_VISITS:
+        if count_visits(schema, _MOST_VISITS) > _MOST_VISITS:
             count = f"more than {_MOST_VISITS:,} schemas"
             raise BadInput(f"{shown} is too large: its references lead to {count}")
         self.schema: Schema = schema
@@ -49,20 +48,22 @@ class Validator:
             value = json.loads(text, parse_constant=_reject_number, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             return f"it is not JSON ({_one_line(str(error))})"
-        if _is_deep(value):
+        levels = _count_levels(value)
+        if levels > _DEEPEST:
             return f"it is nested more than {_DEEPEST} levels deep"
         try:
-            return self._validate(value, work=self._visits * len(text))
+            return self._validate(value, levels, len(text))
         except UnicodeEncodeError:
             return "it has half a surrogate pair in a string"
         except ValueError as error:
             return f"it cannot be validated ({_one_line(str(error))})"
 
-    def _validate(self, value: object, *, work: int) -> str | None:
+    def _validate(self, value: object, levels: int, size: int) -> str | None:
         from jsonschema_rs import ValidationError
 
-        if self._compiled.is_valid(value):
+        if self._compiled.is_valid(value):  # quick: what a reference came to is kept
             return None
+        work = size * count_visits(self.schema, _FIRST_ERROR, levels)
         if work > _FIRST_ERROR:
             return "it does not match the schema, and is too large to say where"
         if work <= _ALL_ERRORS:
@@ -139,13 +140,14 @@ def _json_path(path: Iterable[str | int]) -> str:
     return "$" + "".join(map(step, path))
 
 
-def _is_deep(value: object) -> bool:
+def _count_levels(value: object) -> int:
+    """Return how many levels of lists and objects a value has, at most _DEEPEST and one."""
     level = [value]
-    for _ in range(_DEEPEST):
+    for levels in range(_DEEPEST + 1):
         level = [child for one in level for child in _children(one)]
         if not level:
-            return False
-    return True
+            return levels
+    return _DEEPEST + 1
 
 
 def _children(value: object) -> Iterable[Any]:
