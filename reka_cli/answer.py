@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -125,11 +126,13 @@ class Answer:
         """Wait for the end and return the whole text; raise, each time, what kept it from being complete."""
         for _ in self:
             pass
+        if self._record.failure:
+            raise copy(self._record.failure)  # which has no traceback that grows with each call
         return self.text
 
     def close(self) -> None:
         """End the answer; while another thread reads it, that thread is interrupted as by `cancel()`."""
-        self._record.is_closed = True
+        self._record.closed_by = threading.get_ident()
         try:
             self._events.close()
         except ValueError:  # the generator is running
@@ -145,9 +148,9 @@ class Answer:
 
 
 class _Reader:
-    """Iterates an answer; raises, where it has ended before, what keeps it from being complete.
+    """Iterates an answer; raises IncompleteAnswer in a thread whose answer another one closed.
 
-    Else a thread whose answer another one closes between two events would take it for complete.
+    Between two events nothing can be interrupted, and the thread would take the answer for complete.
     """
 
     def __init__(self, events: Events, record: _Record) -> None:
@@ -158,15 +161,13 @@ class _Reader:
         return self
 
     def __next__(self) -> Event:
+        record = self._record
         try:
             return next(self._events)
-        except StopIteration:
-            if self._record.failure is None:
+        except (StopIteration, ValueError):  # the second while it is being closed
+            if record.failure is None or record.closed_by in (None, threading.get_ident()):
                 raise
-        except ValueError:  # the generator is running: another thread closes it
-            if not self._record.is_closed or self._record.failure is None:
-                raise
-        raise copy(self._record.failure)  # which has no traceback that grows with each call
+        raise copy(record.failure)
 
 
 class _Record:
@@ -182,7 +183,7 @@ class _Record:
         self.attempts = 1
         self.first_token_s: float | None = None
         self.passed_on_chars = 0
-        self.is_closed = False
+        self.closed_by: int | None = None  # the thread
         self.failure: RekaError | None = IncompleteAnswer("the answer was closed before its end")
         self._asked_at = time.monotonic()
         self._ended_at: float | None = None
