@@ -83,7 +83,10 @@ def ask(
             from reka_cli.render._show import show as show_images
 
             show_images(question.images, terminal)
-        asked = ask_question(client, question)
-        with terminal.waiting(), asked as answer, destination(output, question, terminal):
+        with (
+            terminal.waiting(),
+            destination(output, question, terminal),
+            ask_question(client, question) as answer,
+        ):
             render(format_, answer, terminal)
     report_summary(answer, terminal)
