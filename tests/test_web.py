@@ -261,8 +261,7 @@ class TestEvents:
         answer.close()  # an open socket would be a warning, and a warning is a failure
 
         assert answer.text == "This"
-        with pytest.raises(IncompleteAnswer, match=r"^the answer was closed before its end$"):
-            list(answer)
+        assert list(answer) == []
 
     def test_how_much_had_been_passed_on_is_known(self, client: Client) -> None:
         with pytest.raises(ServiceError) as caught:
