@@ -11,9 +11,9 @@ from contextlib import closing
 from copy import copy
 from typing import Self, assert_never
 
-from reka_cli.call import Cancellation
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
 from reka_cli.escapes import clean
+from reka_cli.limits.call import Cancellation
 from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
 
 LONGEST = 32_000_000  # characters, reasoning too: some times what the longest context of a model holds

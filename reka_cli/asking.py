@@ -11,15 +11,15 @@ from reka_cli import images
 from reka_cli.answer import Answer
 from reka_cli.client import Client
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.files import leads_to_stdout, output_file
 from reka_cli.images import Preparation
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Image, Options
-from reka_cli.output import output_path
 from reka_cli.schema import read as read_schema
-from reka_cli.stdin import PIPED_IMAGE, read_image, read_text
 from reka_cli.terminal import Terminal
+from reka_cli.terminal.output import output_path
+from reka_cli.terminal.stdin import PIPED_IMAGE, read_image, read_text
 
 _FORBIDDEN = "- reads standard input, which --no-stdin forbids"
 _EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'

@@ -13,11 +13,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from reka_cli import __version__, commands, discovery, signals
+from reka_cli import __version__, commands, discovery
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.files import abandon
 from reka_cli.render import report
-from reka_cli.terminal import OutputClosed, Terminal, say
+from reka_cli.terminal import OutputClosed, Terminal, say, signals
 
 _TYPER_INTERRUPTED = 130  # what Typer returns after a KeyboardInterrupt inside a command
 

@@ -13,22 +13,21 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reka_cli.answer import Answer, bounded
-from reka_cli.call import Call, Limits
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.images import AS_USUAL, Preparation
+from reka_cli.images.videos import load as load_video
+from reka_cli.limits.call import Call, Limits
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
-from reka_cli.pace import SharedPace
 from reka_cli.schema.asking import ask_until_valid
 from reka_cli.schema.validator import Validator
-from reka_cli.videos import load as load_video
 
 if TYPE_CHECKING:
-    from reka_cli.catalogue import Model
     from reka_cli.completions import Chat
     from reka_cli.images import Source
     from reka_cli.providers import Provider
+    from reka_cli.providers._catalogue import Model
     from reka_cli.transport import ConnectionPool
 
 T = TypeVar("T")
@@ -232,7 +231,6 @@ class Client:
             deadline,
             _positive_s(self._idle_timeout_s),
             retries=self._retries,
-            pace=SharedPace(self._config.state_dir),
             waits_for_limits=self._waits_for_limits,
         )
         call = Call(limits)
@@ -265,10 +263,11 @@ class Client:
 
     def _connections(self) -> ConnectionPool:
         from reka_cli.transport import ConnectionPool
+        from reka_cli.transport.pace import SharedPace
 
         with self._lock:
             self._check_open()
-            self._pool = self._pool or ConnectionPool()
+            self._pool = self._pool or ConnectionPool(SharedPace(self._config.state_dir))
             return self._pool
 
     def _check_open(self) -> None:

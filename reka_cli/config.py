@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import UsageError
 from reka_cli.files import read, reading, show_path
 from reka_cli.hosts import is_loopback, is_reka_host
+from reka_cli.limits.deadline import Deadline
 
 _PREFERENCES = ("model", "provider")
 _LARGEST = 1 << 20  # bytes of config.toml

@@ -19,10 +19,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, IncompleteAnswer, RekaError
 from reka_cli.escapes import one_line
-from reka_cli.interruption import in_time
+from reka_cli.limits.deadline import Deadline
+from reka_cli.limits.interruption import in_time
 
 T = TypeVar("T")
 AnyPath = str | os.PathLike[str]

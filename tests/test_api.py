@@ -18,9 +18,9 @@ from faults import FAULTS
 from misbehaviours import CUT_OFF, WHOLE
 
 from reka_cli import BadInput, Client, IncompleteAnswer, NetworkError, ServiceError
-from reka_cli.catalogue import Shelf
 from reka_cli.config import Config
 from reka_cli.messages import Done, Message, Options, ReasoningDelta, Start, TextDelta, Usage
+from reka_cli.providers._catalogue import Shelf
 from reka_cli.sandbox.faults import model_names
 
 COLOURS = '{"type":"object","properties":{"colour":{"type":"string"}},"required":["colour"]}'

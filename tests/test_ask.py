@@ -242,7 +242,9 @@ class TestEnds:
 
         assert (process.returncode, stderr) == (10, b"error: cannot write: no space left on device\n")
 
-    @pytest.mark.parametrize("module", ["reka_cli.cli", "typer", "reka_cli.client", "requests", "reka_cli.sse"])
+    @pytest.mark.parametrize(
+        "module", ["reka_cli.cli", "typer", "reka_cli.client", "requests", "reka_cli.transport.sse"]
+    )
     def test_ctrl_c_leaves_no_traceback_while_the_program_starts(self, run: Run, tmp_path: Path, module: str) -> None:
         (tmp_path / "sitecustomize.py").write_text(
             "import os, signal, sys\n"

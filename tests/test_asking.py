@@ -13,7 +13,7 @@ from toys import with_file
 TOY = """\
 from reka_cli import asking
 from reka_cli.commands._options import with_ask_options
-from reka_cli.deadline import Deadline
+from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.errors import BadInput, ServiceError
+from reka_cli.providers._catalogue import Catalogue, Model, Shelf, parse
 
 ROW = {
     "id": "reka-edge-2603",

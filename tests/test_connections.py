@@ -18,10 +18,10 @@ from conftest import Service
 from misbehaviours import WHOLE
 
 from reka_cli import Client, DeadlineExceeded, IncompleteAnswer, NetworkError, UsageError
-from reka_cli.call import Call, Limits
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline
-from reka_cli.store import Store
+from reka_cli.credentials.store import Store
+from reka_cli.limits.call import Call, Limits
+from reka_cli.limits.deadline import Deadline
 from reka_cli.transport import ConnectionPool, Transport
 
 Speak = Callable[[socket.socket], None]

@@ -9,8 +9,8 @@ from reka_cli.cookies import files
 from reka_cli.cookies.files import read_session
 from reka_cli.cookies.formats import cookies_in, known_formats
 from reka_cli.cookies.formats._document import Document
+from reka_cli.cookies.session import Cookie, Session
 from reka_cli.errors import BadInput, DeadlineExceeded, NotLoggedIn
-from reka_cli.session import Cookie, Session
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 NOW = 1_800_000_000.0

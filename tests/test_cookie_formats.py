@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from reka_cli.cookies.files import read_session, session_in
 from reka_cli.cookies.formats import known_formats
+from reka_cli.cookies.session import Cookie, Session
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError
-from reka_cli.session import Cookie, Session
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC

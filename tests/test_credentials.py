@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from reka_cli import store as store_file
 from reka_cli.config import Config
+from reka_cli.cookies.session import Cookie, Session
 from reka_cli.credentials import WebAccess, web_access
+from reka_cli.credentials import store as store_file
+from reka_cli.credentials.store import Store
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import Cookie, Session
-from reka_cli.store import Store
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 BASE = "https://space.reka.ai"
@@ -333,8 +333,8 @@ def base_of(writer, count):
 WRITER = """
 import sys
 from pathlib import Path
-from reka_cli.store import Store
-from reka_cli.session import Cookie, Session
+from reka_cli.credentials.store import Store
+from reka_cli.cookies.session import Cookie, Session
 folder, writer, writes, token = sys.argv[1:]
 session = Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "x"),))
 for count in range(int(writes)):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sites import PASSWORD, PIXEL, Handler, Site, locked, moved, picture, served
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimited, RekaError, ServiceError
 from reka_cli.images.content import LARGEST, Found, InMemory
 from reka_cli.images.sources import find
+from reka_cli.limits.deadline import Deadline
 
 
 @pytest.fixture

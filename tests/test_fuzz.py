@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-NAMES = [path.stem for path in sorted((ROOT / "fuzz").glob("[a-z]*.py"))]
+NAMES = [path.stem for path in sorted((ROOT / "tests/fuzz").glob("[a-z]*.py"))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,8 +25,8 @@ def test_what_fails_is_told_with_its_seed(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import fuzz.sse\nfuzz.sse.once = lambda data: 1 / 0\n")
     ended = subprocess.run(
         [sys.executable, "-m", "fuzz", "5", "--target", "sse", "--seed", "7"],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=ROOT / "tests",
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}/tests:{ROOT}"},
         capture_output=True,
         text=True,
         check=False,

@@ -16,9 +16,9 @@ from PIL import AvifImagePlugin
 from PIL import Image as Pillow
 
 from reka_cli import images
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.images import Preparation
+from reka_cli.limits.deadline import Deadline
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 DAMAGED = r"^image is damaged or cut off$"

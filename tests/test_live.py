@@ -53,7 +53,7 @@ Draft.finished = Draft.end = None  # a bug
 entry()
 """
 TAKING = """\
-from reka_cli import signals
+from reka_cli.terminal import signals
 from reka_cli.cli import entry
 from reka_cli.render.markdown.draft import Draft
 

@@ -27,7 +27,7 @@ from PIL import Image as Pillow
 
 from reka_cli import Answer, Client, NetworkError, RekaError
 from reka_cli.config import Config
-from reka_cli.deadline import Deadline
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Notice, TextDelta
 
 LISTS = {"GET /v1/models": b'{"data": [{"id": "m"}]}', "GET /bff/auth/access_token": b'{"accessToken": "token-1"}'}

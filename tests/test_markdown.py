@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from benchmarks.markdown import answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from screens import Emulator, at_once, palette, pieces, streamed
 
-from benchmarks.markdown import answer
 from reka_cli.render.markdown.page import Look, Page
 
 SIZES = [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((30, 8), (120, 40)))]

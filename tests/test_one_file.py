@@ -35,7 +35,7 @@ class Parrot:
 
     def models(self, call, *, refresh=False):
         yield from ()
-        from reka_cli.catalogue import Model
+        from reka_cli.providers._catalogue import Model
         return (Model("grey"),)
 
     def close(self):
@@ -80,7 +80,7 @@ def find(text, means):
     return [Found(OnDisk.at(Path({str(CAT)!r})), "camera")]
 """
 COOKIES = """\
-from reka_cli.session import Cookie
+from reka_cli.cookies.session import Cookie
 
 
 def read(document):

@@ -16,7 +16,7 @@ import pytest
 import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 
-from reka_cli.output import output_path
+from reka_cli.terminal.output import output_path
 
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
 TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"

@@ -15,7 +15,7 @@ import pytest
 import zygote
 from conftest import ROOT, Result, Run
 
-from reka_cli.pace import SharedPace
+from reka_cli.transport.pace import SharedPace
 
 URL, OTHER = "https://api.reka.ai/v1", "https://space.reka.ai"
 ANSWER = b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reka_cli.errors import ServiceError
 from reka_cli.messages import ReasoningDelta, TextDelta
-from reka_cli.reasoning import Splitter
+from reka_cli.providers._reasoning import Splitter
 
 TABLE = [
     ("hello", "", "hello"),

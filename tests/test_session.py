@@ -1,6 +1,6 @@
 import pytest
 
-from reka_cli.session import Cookie, Session, names, session_of, sessions
+from reka_cli.cookies.session import Cookie, Session, names, session_of, sessions
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 NOW = 1_800_000_000.0

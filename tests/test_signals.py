@@ -329,7 +329,7 @@ TOY = """\
 import queue
 import sys
 
-from reka_cli import signals
+from reka_cli.terminal import signals
 
 
 def toy() -> None:

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, RekaError, UsageError
 from reka_cli.escapes import one_line
 from reka_cli.images.content import LARGEST, Found, InMemory, OnDisk
 from reka_cli.images.sources import find, reads_stdin
+from reka_cli.limits.deadline import Deadline
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 

@@ -14,7 +14,7 @@ import pytest
 import zygote
 from conftest import ROOT, Service
 
-from reka_cli import spinner
+from reka_cli.terminal import spinner
 
 FAILED = ["error: no whole answer within 2 s", "hint: --timeout SECONDS allows more time"]
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reka_cli.errors import ServiceError
-from reka_cli.sse import ServerSentEvent, events
+from reka_cli.transport.sse import ServerSentEvent, events
 
 BOM = b"\xef\xbb\xbf"
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from reka_cli.tokens import token_expiry_s
+from reka_cli.cookies.tokens import token_expiry_s
 
 
 def jwt(payload):

@@ -17,9 +17,9 @@ import requests.exceptions
 import urllib3.exceptions
 
 from reka_cli import transport
-from reka_cli.call import Call, Limits
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
+from reka_cli.limits.call import Call, Limits
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Notice
 from reka_cli.transport import Body, ConnectionPool, Response, Transport, failures
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from reka_cli import Answer, BadInput, Client, IncompleteAnswer, Refused, ServiceError
 from reka_cli.config import Config
+from reka_cli.cookies.session import Cookie, Session
+from reka_cli.credentials.store import Store
 from reka_cli.messages import Done, Message, Notice, Options, Start, TextDelta, Usage
 from reka_cli.providers.web import _Progress, _visible
-from reka_cli.session import Cookie, Session
-from reka_cli.store import Store
 
 WORDS = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: {}\n"
 

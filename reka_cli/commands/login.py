@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from reka_cli import credentials
-from reka_cli.call import Call, Limits
 from reka_cli.client import Client, finished
 from reka_cli.commands._options import CheckTimeoutOption, QuietOption
 from reka_cli.config import Config
+from reka_cli.cookies.session import Session, netscape
+from reka_cli.cookies.tokens import is_bearer
 from reka_cli.credentials import WebAccess
-from reka_cli.deadline import Deadline
+from reka_cli.credentials.store import Store
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
 from reka_cli.files import output_file, write_text, writing
-from reka_cli.session import Session, netscape
-from reka_cli.stdin import secret
-from reka_cli.store import Store
+from reka_cli.limits.call import Call, Limits
+from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
-from reka_cli.tokens import is_bearer
+from reka_cli.terminal.stdin import secret
 
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import Found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reka_cli.config import Config
-from reka_cli.store import Store
+from reka_cli.credentials.store import Store
 from reka_cli.terminal import Terminal
 
 

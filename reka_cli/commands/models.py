@@ -9,7 +9,6 @@ from typing import Annotated
 
 from typer import Option
 
-from reka_cli.catalogue import Model
 from reka_cli.client import Client, Listing
 from reka_cli.commands._options import (
     DebugOption,
@@ -20,6 +19,7 @@ from reka_cli.commands._options import (
     TimeoutOption,
 )
 from reka_cli.config import Config
+from reka_cli.providers._catalogue import Model
 from reka_cli.terminal import Terminal, say
 
 _COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M out")

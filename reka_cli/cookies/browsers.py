@@ -28,10 +28,10 @@ from reka_cli.cookies.database import (
     take,
 )
 from reka_cli.cookies.profiles import Profile, profiles
+from reka_cli.cookies.session import Cookie, Session, names, sessions
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.files import reason, show_path
 from reka_cli.hosts import HOSTS
-from reka_cli.session import Cookie, Session, names, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,8 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
+from reka_cli.cookies.session import Cookie, names
 from reka_cli.hosts import HOSTS
-from reka_cli.session import Cookie, names
 
 if TYPE_CHECKING:
     import sqlite3

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from reka_cli.cookies.formats import cookies_in
 from reka_cli.cookies.formats._document import Document, expiry_s
-from reka_cli.deadline import Deadline
+from reka_cli.cookies.session import Cookie, Session, names, session_of, sessions
+from reka_cli.cookies.tokens import token_expiry_s
 from reka_cli.errors import BadInput, NotLoggedIn
 from reka_cli.files import read, show_path
 from reka_cli.hosts import HOSTS
-from reka_cli.session import Cookie, Session, names, session_of, sessions
-from reka_cli.tokens import token_expiry_s
+from reka_cli.limits.deadline import Deadline
 
 _LARGEST = 50 << 20  # bytes
 _LONGEST_WAIT_S = 10.0  # for a file that is a pipe

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from reka_cli.deadline import Deadline
 from reka_cli.images.content import Found, InMemory, OnDisk
 from reka_cli.images.preparation import AS_USUAL, Preparation
 from reka_cli.images.prepare import prepare
 from reka_cli.images.sources import Source, find
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Image
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from reka_cli.config import Config
 from reka_cli.errors import NotLoggedIn, UsageError
 
 if TYPE_CHECKING:
-    from reka_cli.call import Call
-    from reka_cli.catalogue import Model
+    from reka_cli.limits.call import Call
     from reka_cli.messages import ChatRequest, Events, Notice
+    from reka_cli.providers._catalogue import Model
     from reka_cli.transport import ConnectionPool
 
 Log = Callable[[str], None]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from reka_cli.errors import ServiceError
 from reka_cli.messages import Event, Notice, ReasoningDelta, TextDelta
+from reka_cli.providers._reasoning import Splitter
 from reka_cli.providers._text_so_far import TextSoFar
-from reka_cli.reasoning import Splitter
 
 _REASONING = ("reasoning_content", "reasoning")  # differs from model to model at Reka, 2026-10
 _MOST_CHOICES = 4  # that a server sends beside each other unasked; more in a row is a count

@@ -12,8 +12,6 @@ from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from reka_cli.call import Call
-from reka_cli.catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.config import Config
 from reka_cli.credentials import ApiAccess, api_access, stored_source
 from reka_cli.errors import (
@@ -28,6 +26,7 @@ from reka_cli.errors import (
     release_frames,
 )
 from reka_cli.hosts import is_reka_host
+from reka_cli.limits.call import Call
 from reka_cli.messages import (
     ChatRequest,
     Done,
@@ -38,8 +37,9 @@ from reka_cli.messages import (
     Usage,
 )
 from reka_cli.providers import About, Log, Status
+from reka_cli.providers._catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.providers._chat_chunks import ChatAnswer
-from reka_cli.stream import objects, tokens
+from reka_cli.providers._stream import objects, tokens
 from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
 
 KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."

@@ -30,13 +30,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from reka_cli.call import Call
-from reka_cli.catalogue import Model
 from reka_cli.config import Config
 from reka_cli.errors import BadInput, NetworkError, UsageError
 from reka_cli.files import read, reading, show_path
+from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Events, Message, Notice
 from reka_cli.providers import About, Log, Status
+from reka_cli.providers._catalogue import Model
 
 if TYPE_CHECKING:
     from reka_cli.providers.api import Api

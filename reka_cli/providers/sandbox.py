@@ -8,18 +8,18 @@ import weakref
 from collections.abc import Generator
 from typing import ClassVar
 
-from reka_cli.call import Call
-from reka_cli.catalogue import Catalogue, Model
 from reka_cli.config import Config
+from reka_cli.cookies.session import Cookie, Session
 from reka_cli.credentials import ApiAccess, WebAccess
 from reka_cli.hosts import HOSTS
+from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Events, Notice
 from reka_cli.providers import About, Log, Status
+from reka_cli.providers._catalogue import Catalogue, Model
 from reka_cli.providers.api import Api
 from reka_cli.providers.web import Reka
 from reka_cli.sandbox.faults import model_names
 from reka_cli.sandbox.server import Server
-from reka_cli.session import Cookie, Session
 from reka_cli.transport import ConnectionPool
 
 _SESSION = Session(HOSTS[0], (Cookie(HOSTS[0], "appSession", "sandbox-session"),))

@@ -12,18 +12,18 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any, ClassVar
 
-from reka_cli.call import Call
-from reka_cli.catalogue import Model
 from reka_cli.config import Config
+from reka_cli.cookies.session import Session
+from reka_cli.cookies.tokens import is_bearer, token_expiry_s
 from reka_cli.credentials import WebAccess, in_words, stored_source, web_access
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
+from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, Usage
 from reka_cli.providers import WEB_MODELS, About, Log, Status
+from reka_cli.providers._catalogue import Model
+from reka_cli.providers._stream import objects, tokens
 from reka_cli.providers._text_so_far import TextSoFar
 from reka_cli.schema import instruction
-from reka_cli.session import Session
-from reka_cli.stream import objects, tokens
-from reka_cli.tokens import is_bearer, token_expiry_s
 from reka_cli.transport import (
     Body,
     ConnectionPool,

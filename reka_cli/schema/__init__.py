@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
 from reka_cli.files import read as read_file
+from reka_cli.limits.deadline import Deadline
 from reka_cli.schema.validator import Validator
 
 _LARGEST = 10 << 20  # bytes of a schema

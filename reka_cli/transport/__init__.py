@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from urllib.parse import urlsplit
 
-from reka_cli.call import Call
 from reka_cli.errors import (
     BadInput,
     DeadlineExceeded,
@@ -22,6 +21,7 @@ from reka_cli.errors import (
     release_frames,
 )
 from reka_cli.escapes import clean
+from reka_cli.limits.call import Call
 from reka_cli.messages import Notice
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Exchange
@@ -116,7 +116,7 @@ class Transport:
                 failure = self._error_of(response)
                 worth_another = response.status in _RETRIED and not isinstance(failure, BadInput)
             wait_s = _wait_s(call, attempt, failure) if worth_another else None
-            if isinstance(failure, RateLimited) and limits.pace:
+            if isinstance(failure, RateLimited) and self._pool.pace:
                 wait_s, has_turn = self._learn(call, failure, wait_s), True
             if wait_s is None:
                 raise failure
@@ -181,7 +181,7 @@ class Transport:
 
     def _turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
         """Wait while the service is known to want no request, from this process or another."""
-        pace, url = call.limits.pace, self._base_url
+        pace, url = self._pool.pace, self._base_url
         while pace and (not taken or pace.limited_s(url)):
             limited_s = pace.limited_s(url)
             if limited_s and not (call.limits.waits_for_limits and _deadline_allows(call, limited_s)):
@@ -194,7 +194,7 @@ class Transport:
 
     def _learn(self, call: Call, failure: RateLimited, wait_s: float | None) -> float | None:
         """Tell other processes of a rate limit; return the wait for a turn after it, None if there is to be none."""
-        pace = call.limits.pace
+        pace = self._pool.pace
         asked_s = failure.retry_after_s or wait_s
         if not pace or not asked_s:
             return wait_s

@@ -25,8 +25,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
-from reka_cli.call import Call
 from reka_cli.errors import DeadlineExceeded
+from reka_cli.limits.call import Call
 
 _MOST_ORIGINS = 32  # whose connections are kept; image URLs can name thousands
 _MOST_IDLE = 256  # connections kept for one origin

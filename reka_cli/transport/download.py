@@ -12,10 +12,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 from requests.auth import HTTPDigestAuth
 from requests.utils import parse_dict_header
 
-from reka_cli.call import Call, Limits
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, RateLimited, RekaError, ServiceError, UsageError
 from reka_cli.escapes import one_line
+from reka_cli.limits.call import Call, Limits
+from reka_cli.limits.deadline import Deadline
 from reka_cli.transport import ConnectionPool, Response, Transport
 from reka_cli.transport.failures import phrase, retry_after_s
 

@@ -21,7 +21,6 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from reka_cli.call import Limits
 from reka_cli.errors import (
     BadInput,
     DeadlineExceeded,
@@ -33,6 +32,7 @@ from reka_cli.errors import (
     ServiceError,
     UsageError,
 )
+from reka_cli.limits.call import Limits
 
 # llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
 _TAKES_NO_IMAGE = r"(?i)image input is not supported|not a multimodal model|does not support image"

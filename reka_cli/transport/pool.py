@@ -17,6 +17,7 @@ from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
+from reka_cli.transport.pace import SharedPace
 
 USER_AGENT = f"reka-cli/{__version__}"
 
@@ -25,10 +26,12 @@ class ConnectionPool:
     """Sends requests over kept connections; safe from many threads, and in the child of a fork.
 
     `close()` closes the connections that are idle; those in use are closed as soon as their
-    responses end. What is not closed is closed when the pool is collected.
+    responses end. What is not closed is closed when the pool is collected. `pace` is the rate limits
+    that its requests keep.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pace: SharedPace | None = None) -> None:
+        self.pace = pace
         self._lock = threading.Lock()
         self._sessions: dict[bool, requests.Session] = {}  # by whether the host is this machine
         self._process = os.getpid()

@@ -12,8 +12,8 @@ from types import ModuleType
 
 from reka_cli import discovery
 from reka_cli.cookies.formats._document import Document
+from reka_cli.cookies.session import Cookie
 from reka_cli.errors import BadInput
-from reka_cli.session import Cookie
 
 _LWP = "#LWP-Cookies-"
 

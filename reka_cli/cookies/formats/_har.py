@@ -9,9 +9,9 @@ from typing import Any
 
 from reka_cli.cookies.formats._document import Document, host_of_url
 from reka_cli.cookies.formats.headers import received_cookie, sent_cookies
+from reka_cli.cookies.session import Cookie
 from reka_cli.errors import NotLoggedIn
 from reka_cli.hosts import HOSTS
-from reka_cli.session import Cookie
 
 _LONGEST_WAIT_MS = 86_400_000
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from reka_cli.cookies.formats._document import Document, host_of_domain, host_of_url
 from reka_cli.cookies.formats.headers import sent_cookies
+from reka_cli.cookies.session import Cookie
 from reka_cli.errors import BadInput, NotLoggedIn
-from reka_cli.session import Cookie
 
 _CURL = re.compile(r"curl(?:\.exe)?\s")
 _CMD = re.compile(r"[^'\"]*\^\"")  # the first quotation mark is cmd.exe's

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from reka_cli.cookies.formats._document import Document, host_of_domain
-from reka_cli.session import Cookie, received
+from reka_cli.cookies.session import Cookie, received
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # token, RFC 9110 5.6.2
 _BLOCK = re.compile(r"^(?:set-)?cookie:", re.IGNORECASE | re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import Any
 
 from reka_cli.cookies.formats._document import Document, expiry_s, host_of_domain, host_of_url
 from reka_cli.cookies.formats._har import recorded_cookies
+from reka_cli.cookies.session import Cookie
 from reka_cli.errors import BadInput
-from reka_cli.session import Cookie
 
 _EXPIRIES = ("expirationDate", "expires", "expiry")  # extensions and Puppeteer, Playwright, Selenium
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from reka_cli.cookies.formats._document import Document, expiry_s, host_of_domain
-from reka_cli.session import Cookie
+from reka_cli.cookies.session import Cookie
 
 _HTTP_ONLY = "#HttpOnly_"
 _SHORTEST_LINE = 12  # seven fields of at least a character, but for the expiry and the value

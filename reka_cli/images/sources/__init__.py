@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote
 
 from reka_cli import discovery
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, UsageError
 from reka_cli.escapes import one_line
 from reka_cli.files import reading, show_path
 from reka_cli.images.content import LARGEST, Found, InMemory
 from reka_cli.images.sources._paths import Means, found_at, found_file, shown_name
+from reka_cli.limits.deadline import Deadline
 
 if TYPE_CHECKING:
     from reka_cli.transport import ConnectionPool

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from reka_cli.deadline import Deadline
 from reka_cli.escapes import one_line
 from reka_cli.files import read, reading, show_path, wait_for
 from reka_cli.images.content import LARGEST, Found, InMemory, OnDisk
+from reka_cli.limits.deadline import Deadline
 
 if TYPE_CHECKING:
     from reka_cli.transport import ConnectionPool

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded
 from reka_cli.escapes import one_line
 from reka_cli.files import reason
 from reka_cli.images.content import Found, InMemory
 from reka_cli.images.sources._paths import Means, found_at
-from reka_cli.interruption import in_time
+from reka_cli.limits.deadline import Deadline
+from reka_cli.limits.interruption import in_time
 
 _NAME = "clipboard"
 _PLATFORM: str = sys.platform  # which mypy takes for one value, and what follows for unreachable

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
 from reka_cli.images.content import LARGEST, Found, InMemory
 from reka_cli.images.sources._paths import Means
+from reka_cli.limits.deadline import Deadline
 
 _DOWNLOAD_S = 30.0
 _WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?>.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)

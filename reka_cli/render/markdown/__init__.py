@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, assert_never
 
-from reka_cli import signals
 from reka_cli.answer import Answer
 from reka_cli.errors import RekaError
 from reka_cli.escapes import Cleaner, clean
 from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Usage
-from reka_cli.terminal import Terminal
+from reka_cli.terminal import Terminal, signals
 
 if TYPE_CHECKING:
     from reka_cli.render.markdown.page import Look, Page

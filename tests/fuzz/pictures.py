@@ -20,7 +20,7 @@ from reka_cli.errors import RekaError
 from reka_cli.images import Preparation
 from reka_cli.messages import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 
 _PREPARATIONS = (Preparation(), Preparation(max_side=16), Preparation(max_side=0, keep_metadata=True))
 

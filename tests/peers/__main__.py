@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from compare.clients import PATIENCE_S, ROOT, Client, clients
+from peers.clients import PATIENCE_S, ROOT, Client, clients
 from reka_cli.sandbox.faults import PREFIX
 from reka_cli.sandbox.server import Server
 

@@ -8,9 +8,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from reka_cli import sse
 from reka_cli.errors import Refused, ServiceError
-from reka_cli.transport import Response
+from reka_cli.transport import Response, sse
 
 _PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
 _PAGE = "the service answered with a web page where an answer was due"

@@ -121,7 +121,7 @@ def _table(runs: _Runs, questions: int) -> str:
 def _serving() -> Iterator[_Service]:
     """Run the service in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.threads_server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests") as server:
         assert server.stdout
         try:
             origin = server.stdout.readline().strip()

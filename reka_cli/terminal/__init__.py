@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.files import write_error
-from reka_cli.spinner import Spinner, spinner
+from reka_cli.terminal.spinner import Spinner, make_spinner
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _NOWHERE = "standard output is closed: there is nowhere to put the answer"
@@ -80,7 +80,7 @@ class Terminal:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Show, until the first word of the answer, what is being waited for; nothing of it stays."""
-        self._spinner = None if self._quiet else spinner(sys.stderr, _put)
+        self._spinner = None if self._quiet else make_spinner(sys.stderr, _put)
         self.doing("waiting")
         try:
             yield

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from reka_cli.config import Config
+from reka_cli.cookies.session import Session
+from reka_cli.cookies.tokens import is_bearer
+from reka_cli.credentials.store import Store
 from reka_cli.errors import NotLoggedIn
 from reka_cli.hosts import HOSTS, is_loopback, is_reka_host
-from reka_cli.session import Session
-from reka_cli.store import Store
-from reka_cli.tokens import is_bearer
 
 API_BASE = "https://api.reka.ai/v1"
 

@@ -6,9 +6,9 @@ import base64
 import os
 from pathlib import Path
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput
 from reka_cli.files import read
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Video
 
 LARGEST = 50 << 20  # bytes; the service states no limit, only that a clip should be under half a minute

@@ -10,9 +10,9 @@ import threading
 import time
 from typing import TextIO
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
 from reka_cli.files import read_error
+from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
 
 PIPED_IMAGE = 'reka-cli ask -i - "What can you see?" < picture.jpg'

@@ -7,26 +7,16 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from reka_cli.deadline import Deadline
 from reka_cli.errors import IncompleteAnswer
-from reka_cli.interruption import Result, in_time
+from reka_cli.limits.deadline import Deadline
+from reka_cli.limits.interruption import Result, in_time
 from reka_cli.messages import Notice
 
 T = TypeVar("T")
 
 _LOCK_CHECK_S = 0.05  # between two looks whether a question that waits for a lock was canceled
-
-
-class Pace(Protocol):
-    """How often a service wants to be asked, as far as it said so; see `reka_cli.pace`."""
-
-    def learn(self, base_url: str, wait_s: float) -> None: ...
-
-    def turn_s(self, base_url: str) -> float: ...
-
-    def limited_s(self, base_url: str) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,6 @@ class Limits:
     idle_s: float = 60.0
     connect_s: float = 10.0
     retries: int = 2
-    pace: Pace | None = None
     waits_for_limits: bool = True
 
 

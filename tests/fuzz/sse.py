@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from fuzz._draw import cut, joined
-from reka_cli.sse import events
+from reka_cli.transport.sse import events
 
 PARTS = (
     *(b"\n", b"\n", b"\r", b"\r\n", b"data: a", b"data:", b"data", b"event: x", b"event:", b"event: error", b"error: a", b"id: 1", b"retry: 5", b": c"),

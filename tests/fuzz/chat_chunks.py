@@ -10,7 +10,7 @@ from typing import Any
 from fuzz._draw import cut, joined
 from reka_cli.messages import Notice, TextDelta
 from reka_cli.providers._chat_chunks import ChatAnswer
-from reka_cli.reasoning import Splitter
+from reka_cli.providers._reasoning import Splitter
 
 PARTS = ("a", "b c", " ", "\n", "<", "<think>", "</think>", "<answer>", "</answer>", "<sep>", "é", "🐈", "word " * 5)
 

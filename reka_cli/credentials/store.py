@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reka_cli.cookies.session import Cookie, Session
+from reka_cli.cookies.tokens import is_bearer, token_expiry_s
 from reka_cli.errors import NotLoggedIn
 from reka_cli.files import (
     NO_FOLLOW,
@@ -20,8 +22,6 @@ from reka_cli.files import (
     writing,
 )
 from reka_cli.hosts import HOSTS
-from reka_cli.session import Cookie, Session
-from reka_cli.tokens import is_bearer, token_expiry_s
 
 _SCHEMA = "reka-cli/credentials/1"
 _TOKEN_MARGIN_S = 60.0

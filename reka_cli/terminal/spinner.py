@@ -77,7 +77,7 @@ class Spinner:
             self._drawn = False
 
 
-def spinner(stream: TextIO | None, put: Callable[[str], None]) -> Spinner | None:
+def make_spinner(stream: TextIO | None, put: Callable[[str], None]) -> Spinner | None:
     """Give a spinner for a stream that is a terminal which can redraw a line; None for any other."""
     if stream is None or not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return None

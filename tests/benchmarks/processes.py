@@ -60,7 +60,7 @@ def serving(folder: Path) -> Iterator[Server]:
     log = folder / "requests"
     log.touch()
     command = [sys.executable, "-m", "benchmarks.server", str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests") as server:
         assert server.stdout
         try:
             yield Server(server.stdout.readline().strip(), log)
