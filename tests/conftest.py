@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ from reka_cli.sandbox.server import Received, Server
 ROOT = Path(__file__).parent.parent
 CAT = ROOT / "docs/images/cat.jpeg"
 COOKIE_VALUE = "canary-session-7f3a9c"
+
+# scripts/check --all installs newer ones too
+needs_limited_typer = pytest.mark.skipif(
+    not version("typer").startswith("0.28."), reason="newer releases import pydantic and report errors in its words"
+)
 
 Run = Callable[..., "Result"]
 

@@ -374,7 +374,8 @@ if child:
     print(os.waitpid(child, 0)[1], client.ask("hello").read() == text)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code],
+        # from Python 3.12, a fork of a process with threads is warned of
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
         env=clean_env,
         cwd=ROOT,
         capture_output=True,

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import CAT
@@ -70,6 +69,7 @@ class TestPaths:
             ("photos/.*.png", [".hidden.png"]),
             ("photos/*", ["2.png", "10.png", "broken.jpg", "no-suffix", "notes.txt"]),
             ("**/*.png", ["cat.png", "2.png", "10.png", "3.png"]),
+            ("photos/**", ["2.png", "10.png", "broken.jpg", "3.png", "no-suffix", "notes.txt"]),
         ],
     )
     def test_a_glob_gives_what_it_matches(self, folder: Path, pattern: str, names: list[str]) -> None:
@@ -406,7 +406,7 @@ def test_where_pillow_reads_the_clipboard_it_is_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, platform: str
 ) -> None:
     held: list[object] = [None, ["cat.png"], Pillow.new("RGB", (3, 2))]
-    monkeypatch.setattr("reka_cli.images.sources.clipboard.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("reka_cli.images.sources.clipboard._PLATFORM", platform)
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", held.pop)
 
     (picture,) = find("clipboard")
