@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,13 @@ needs_limited_typer = pytest.mark.skipif(
 )
 
 Run = Callable[..., "Result"]
+
+
+def pytest_configure() -> None:
+    """Stop ignoring signals as nohup and background jobs do: what the tests start would ignore them too."""
+    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 @dataclass(frozen=True)
