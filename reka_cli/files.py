@@ -51,6 +51,8 @@ def show_path(path: AnyPath) -> str:
 
 def reason(error: OSError | ValueError) -> str:
     """Return what the system says about a failure, beginning in lower case."""
+    if "embedded null" in str(error):
+        return "embedded null byte"  # what follows differs between releases of Python
     text = getattr(error, "strerror", None) or str(error) or "failed"
     return text[:1].lower() + text[1:]
 

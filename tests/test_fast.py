@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from importlib.metadata import requires, version
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from conftest import CAT, ROOT, Service
+from conftest import CAT, ROOT, Service, needs_limited_typer
 
 from reka_cli import Client
 from reka_cli.commands import _options, ask
@@ -74,9 +74,7 @@ def test_typer_is_limited_to_what_does_without_pydantic() -> None:
     assert [one for one in requires("reka-cli") or [] if one.startswith("typer")] == ["typer<0.29,>=0.28"]
 
 
-@pytest.mark.skipif(
-    not version("typer").startswith("0.28."), reason="a newer Typer, which scripts/check --all installs"
-)
+@needs_limited_typer
 def test_typer_does_without_pydantic() -> None:
     assert [one for one in requires("typer") or [] if one.startswith("pydantic")] == []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zygote
-from conftest import CAT, ROOT, Result, Run, Service
+from conftest import CAT, ROOT, Result, Run, Service, needs_limited_typer
 from jsonschema_rs import Draft202012Validator
 
 from reka_cli import errors
@@ -186,7 +186,11 @@ def test_an_option_that_does_not_exist_is_told_in_json(run: Run, arguments: list
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--max-tokens", "x", "--format=json"], "invalid value for '--max-tokens': 'x' is not a valid int range"),
+        pytest.param(
+            ["--max-tokens", "x", "--format=json"],
+            "invalid value for '--max-tokens': 'x' is not a valid int range",
+            marks=needs_limited_typer,
+        ),
         (["-f", "json", "--timeout"], "option '--timeout' requires an argument"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CAT, ROOT, Service
+from conftest import CAT, ROOT, Service, needs_limited_typer
 from sites import Site
 
 import reka_cli
@@ -192,6 +192,7 @@ def test_to_import_the_package_imports_nothing_else_of_it(modules_after: Callabl
     assert {name for name in modules_after("import reka_cli") if name.startswith("reka_cli")} == {"reka_cli"}
 
 
+@needs_limited_typer
 def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callable[[str], set[str]]) -> None:
     code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
     imported = modules_after(code)

@@ -69,6 +69,7 @@ class TestPaths:
             ("photos/.*.png", [".hidden.png"]),
             ("photos/*", ["2.png", "10.png", "broken.jpg", "no-suffix", "notes.txt"]),
             ("**/*.png", ["cat.png", "2.png", "10.png", "3.png"]),
+            ("photos/**", ["2.png", "10.png", "broken.jpg", "3.png", "no-suffix", "notes.txt"]),
         ],
     )
     def test_a_glob_gives_what_it_matches(self, folder: Path, pattern: str, names: list[str]) -> None:

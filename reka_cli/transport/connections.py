@@ -311,6 +311,7 @@ class _FinalResponse(http.client.HTTPResponse):
     """
 
     def __init__(self, exchange: Exchange, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        self.fp = None  # type: ignore[assignment]  # close() asks for it even if the next line fails
         super().__init__(_Readable(exchange, sock), *args, **kwargs)  # type: ignore[arg-type]
 
     def _read_status(self) -> tuple[str, int, str]:

@@ -31,10 +31,17 @@ def matches(pattern: str) -> list[Path]:
     """
     path = Path(pattern)
     fixed = next(at for at, part in enumerate(path.parts) if set(part) & set("*?["))
-    wants_hidden = any(part.startswith(".") for part in path.parts[fixed:])
+    parts = path.parts[fixed:]
+    if any("**" in part and part != "**" for part in parts):
+        # from Python 3.13 it would be the same as *
+        problem = "invalid pattern: '**' can only be an entire path component"
+        raise BadInput(f"cannot search for {one_line(pattern, 200)}: {problem}")
+    wants_hidden = any(part.startswith(".") for part in parts)
+    if parts[-1] == "**":
+        parts += ("*",)  # before Python 3.13, it would match folders only
     try:
         # not glob.glob, which follows links to folders, round and round
-        found = Path(*path.parts[:fixed]).glob(str(Path(*path.parts[fixed:])))
+        found = Path(*path.parts[:fixed]).glob(str(Path(*parts)))
         return _some((one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path)
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"cannot search for {one_line(pattern, 200)}: {one_line(str(error)).lower()}") from error
