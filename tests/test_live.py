@@ -175,7 +175,7 @@ def test_piped_markdown_has_no_control_sequences(run: Run, markdown_env: dict[st
 def test_a_bug_in_the_layout_does_not_cost_what_came(
     clean_env: dict[str, str], markdown_env: dict[str, str], live: str
 ) -> None:
-    with on_terminal(clean_env | markdown_env, live, program=("-c", BROKEN)) as terminal:
+    with on_terminal(clean_env | markdown_env, live, "-q", program=("-c", BROKEN)) as terminal:
         code, came = terminal.read()
     shown, told = came.replace("\r\n", "\n").removesuffix(BUG), came.replace("\r\n", "\n")[-len(BUG) :]
 
