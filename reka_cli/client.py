@@ -20,14 +20,13 @@ from reka_cli.images.videos import load as load_video
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import ChatRequest, Events, Image, Message, Notice, Options, Start
-from reka_cli.schema.asking import ask_until_valid
-from reka_cli.schema.validator import Validator
 
 if TYPE_CHECKING:
     from reka_cli.completions import Chat
     from reka_cli.images import Source
     from reka_cli.providers import Provider
     from reka_cli.providers._catalogue import Model
+    from reka_cli.schema.validator import Validator
     from reka_cli.transport import ConnectionPool
 
 T = TypeVar("T")
@@ -180,7 +179,7 @@ class Client:
         if not messages or not (messages[-1].text.strip() or messages[-1].images or messages[-1].videos):
             raise UsageError("there is no question", hint='reka-cli ask "What can you see?" picture.jpg')
         _check_options(options)
-        validator = None if schema is None else Validator(schema)
+        validator = None if schema is None else _validator(schema)
         model = model or self._model
         call = self._call(deadline or Deadline.after(self._timeout_s))
         provider = self._provider_for(model)
@@ -193,6 +192,8 @@ class Client:
         if validator is None:
             events = ask(request)
         else:
+            from reka_cli.schema.asking import ask_until_valid
+
             events = ask_until_valid(ask, request, validator, allow_partial=self._allow_partial)
         images = [image for message in messages for image in message.images]
         if notices := [image.notice for image in messages[-1].images if image.notice]:
@@ -284,6 +285,12 @@ def finished(asking: Generator[Notice, None, T], notice: Callable[[str], None] |
             return end.value  # type: ignore[no-any-return]
         if notice:
             notice(said.text)
+
+
+def _validator(schema: dict[str, Any]) -> Validator:
+    from reka_cli.schema.validator import Validator
+
+    return Validator(schema)
 
 
 def _check_text(message: Message) -> None:
