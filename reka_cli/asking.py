@@ -16,7 +16,6 @@ from reka_cli.files import leads_to_stdout, output_file
 from reka_cli.images import Preparation
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Image, Options
-from reka_cli.schema import read as read_schema
 from reka_cli.terminal import Terminal
 from reka_cli.terminal.output import output_path
 from reka_cli.terminal.stdin import PIPED_IMAGE, read_image, read_text
@@ -96,7 +95,11 @@ def read_question(
     `prompt` is the argument: `-` or None stands for standard input. `files` are more images, after
     those of `options`. Raises RekaError for what cannot be sent; no request has been sent then.
     """
-    schema = None if options.schema is None else read_schema(options.schema, deadline)
+    schema = None
+    if options.schema is not None:
+        from reka_cli.schema import read as read_schema
+
+        schema = read_schema(options.schema, deadline)
     sources = [*options.images, *files]
     _reject_image_as_prompt(prompt)
     _check_dashes(prompt, sources, options)
