@@ -54,11 +54,10 @@ class Row:
     deltas: str | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
     retry_after_s: float | None = None
-    keeps_reading: bool = False  # until the deadline, after a whole answer
 
     @property
     def ends_at_the_deadline(self) -> bool:
-        return "TOTAL" in self.stderr or self.keeps_reading
+        return "TOTAL" in self.stderr
 
     @property
     def falls_silent(self) -> bool:
@@ -205,7 +204,7 @@ WEB: dict[str, Row] = {
     "huge-chunk": CUT,
     "endless-chunk-size": Row(7, HALF, f"{UNREADABLE}: a line of its HTTP is too long\n"),
     "trailers": good(),
-    "endless-trailers": replace(good(), keeps_reading=True),
+    "endless-trailers": good(),
     "short-length": Row(10, HALF, NO_END),
     "long-length": good(),
     "long-length-cut": CUT,
@@ -412,4 +411,4 @@ def _answer(row: Row, wire: str, fault: str) -> dict[str, Any]:
 
 
 # rows that take seconds, of a processor or of the clock
-HEAVY = {"endless-trailers", "endless-text", "endless-reasoning", "endless-data", "gzip-bomb", "slow-error"}
+HEAVY = {"endless-text", "endless-reasoning", "endless-data", "gzip-bomb", "slow-error"}
