@@ -177,7 +177,8 @@ def test_a_bug_in_the_layout_does_not_cost_what_came(
 ) -> None:
     with on_terminal(clean_env | markdown_env, live, "-q", program=("-c", BROKEN)) as terminal:
         code, came = terminal.read()
-    shown, told = came.replace("\r\n", "\n").removesuffix(BUG), came.replace("\r\n", "\n")[-len(BUG) :]
+    without_spinner = re.sub(r"\r([⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏][^\r\n]*)?\x1b\[K", "", came.replace("\r\n", "\n"))
+    shown, told = without_spinner.removesuffix(BUG), without_spinner[-len(BUG) :]
 
     assert (code, told) == (70, BUG)
     assert TEXT.startswith(shown.strip("\n"))
