@@ -54,6 +54,12 @@ STOP = chunk(choice(end="stop"))
 
 
 @pytest.fixture
+def clean_env(clean_env: dict[str, str]) -> dict[str, str]:
+    """Without coverage: a thousand processes that start and are measured would take minutes."""
+    return {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
+
+
+@pytest.fixture
 def ask(home: Path, serve_stream: Serve) -> Ask:
     """Ask a server that answers with these chunks; return the events after the first, and the error."""
 

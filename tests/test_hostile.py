@@ -86,6 +86,12 @@ def at_once(checks: list[Callable[[], tuple[object, object]]], workers: int) -> 
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
+@pytest.fixture
+def clean_env(clean_env: dict[str, str]) -> dict[str, str]:
+    """Without coverage: a thousand processes that start and are measured would take minutes."""
+    return {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
+
+
 def test_the_table_has_every_misbehaviour() -> None:
     assert {wire: sorted(table) for wire, table in TABLES.items()} == dict.fromkeys(WIRES, sorted(FAULTS))
 

@@ -54,7 +54,9 @@ def stdout(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.parametrize("new_session", [False, True])
 def test_its_state_is_that_of_a_fresh_one(tmp_path: Path, stdout: int, new_session: bool) -> None:
-    env = {name: value for name, value in os.environ.items() if name != "HOME"} | {"TZ": "Asia/Tokyo", "MORE": "\udcff"}
+    unwanted = ("HOME", "COVERAGE_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    env = kept | {"TZ": "Asia/Tokyo", "MORE": "\udcff"}
     before = os.umask(0o027)
     try:
         states = [

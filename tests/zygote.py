@@ -8,7 +8,7 @@ threads, calls what is registered with `atexit` and flushes its streams. The zyg
 
 What only a start shows needs `subprocess.Popen`: closed streams, signals during the imports, what is in `sys.modules`,
 memory, files that `PYTHONPATH` leads to. Variables that the interpreter reads at its start lead there by themselves, and
-so does a measurement of coverage: the whole suite runs everything in real processes.
+so does COVERAGE_…: a process that is to be measured is a real one.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LONGEST_S = 120.0  # that a process may take to be made
+_COVERAGE = "COVERAGE_"
 _signature = inspect.signature(subprocess.Popen._execute_child)
 
 
@@ -89,10 +90,11 @@ def Popen(command: list[str], **options: Any) -> subprocess.Popen[Any]:  # noqa:
     """Start `sys.executable` with `-m reka_cli …` or `-c code …`."""
     assert command[0] == sys.executable
     assert command[1] == "-c" or command[1:3] == ["-m", "reka_cli"]
+    env = options.get("env") or os.environ
     needs_a_start = (
         "preexec_fn" in options
-        or any(name.startswith("COVERAGE_") for name in os.environ)
-        or _read_at_the_start(options.get("env") or os.environ) != _read_at_the_start(os.environ)
+        or any(name.startswith(_COVERAGE) for name in env)
+        or _read_at_the_start(env) != _read_at_the_start(os.environ)
     )
     return (subprocess.Popen if needs_a_start else _Forked)(command, **options)
 
@@ -119,7 +121,7 @@ def run(
 
 
 def _read_at_the_start(env: Mapping[str, str]) -> dict[str, str]:
-    prefixes = ("PYTHON", "COVERAGE_", "LC_", "LANG", "LD_")
+    prefixes = ("PYTHON", "LC_", "LANG", "LD_")
     return {name: value for name, value in env.items() if name.startswith(prefixes)}
 
 
@@ -145,7 +147,9 @@ def _address() -> str:
     folder = tempfile.TemporaryDirectory()
     address = f"{folder.name}/socket"
     command = [sys.executable, __file__, address]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder.name)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_COVERAGE)}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, cwd=folder.name)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
 
