@@ -55,6 +55,7 @@ SCENARIOS: dict[str, Commands] = {
     ],
     "usage": [["ask", "--nonsense"], sandbox("-i", "HOME/missing.png"), sandbox("-m", "sandbox-500")],
 }
+QUICK = ("text", "limit")
 EXIT_CODES = {
     "schema": [0, 10],
     "file": [0, 5],
@@ -97,7 +98,11 @@ def _timeless(text: str, home: Path) -> str:
     return re.sub(r"\d+(\.\d+)?", "0", text.replace(str(home), "HOME"))
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario",
+    # each takes several processes that start from nothing
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS],
+)
 def test_a_command_does_the_same_without_what_only_posix_has(
     run: Run,
     run_without_posix: Run,
