@@ -1,4 +1,4 @@
-"""What comes back: the events of one answer, and whether it is whole."""
+"""The events of one answer, and whether it is complete."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Deadline:
         return time.monotonic() >= self.ends_at
 
     def remaining_s(self) -> float:
-        """Give the seconds left; raise DeadlineExceeded when there are none."""
+        """Return the seconds left. Raises DeadlineExceeded if none are left."""
         left_s = self.ends_at - time.monotonic()
         if left_s <= 0:
             raise self.error()

@@ -26,6 +26,6 @@ def read(source: str, deadline: Deadline | None = None) -> dict[str, Any]:
 
 
 def instruction(schema: dict[str, Any]) -> str:
-    """Put a schema into words, for a wire that has no place for it."""
+    """Return a schema in words, for a protocol that has no field for it."""
     text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     return f"\n\nAnswer with JSON only, valid against this JSON Schema:\n{text}"

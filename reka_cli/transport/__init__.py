@@ -193,7 +193,7 @@ class Transport:
                 call.cancellation.sleep(wait_s)
 
     def _learn(self, call: Call, failure: RateLimited, wait_s: float | None) -> float | None:
-        """Tell other processes of a rate limit; return the wait for a turn after it, None if there is to be none."""
+        """Share a rate limit with other processes; return the wait for the next turn, None to give up."""
         pace = self._pool.pace
         asked_s = failure.retry_after_s or wait_s
         if not pace or not asked_s:

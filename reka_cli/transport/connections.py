@@ -50,7 +50,7 @@ class Exchange:
         self._silence_s = math.inf  # until the body begins, the deadline alone counts
         self._ends_at = math.inf  # of the monotonic clock, where there is less time than for the question
         self._is_connecting = False
-        # Who takes the socket out may do with it what he wants, and nobody else: taking is atomic and needs no lock
+        # only the thread that takes the socket out may use it: taking is atomic and needs no lock
         self._in_use: deque[socket.socket] = deque(maxlen=1)
 
     @property

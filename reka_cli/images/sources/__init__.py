@@ -42,7 +42,7 @@ def find(
     log: Callable[[str], None] | None = None,
     pool: Callable[[], ConnectionPool] | None = None,
 ) -> Iterator[Found]:
-    """Give the pictures of a source, unchecked: a folder or a glob has several.
+    """Yield the images of a source, unchecked: a folder or a glob has several.
 
     A text is what a user may type: a path, `http(s):`, `file:` or `data:` URL, `-` (`stdin` is called for it),
     `clipboard`, or `NAME=` and one of these; but for `-`, what exists as a path is that path. A pipe, a command, the
@@ -77,7 +77,7 @@ def _labelled(text: str, means: Means) -> Iterable[Found]:
 
 
 def _named(text: str, means: Means) -> Iterable[Found]:
-    """Find what is no NAME=X."""
+    """Find a source without the `NAME=` before it."""
     if not text:
         raise BadInput("the name of a picture is empty")
     if text == _STANDARD_INPUT:
