@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.server
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 import zygote
 from faults import FAULTS
+from hypothesis import settings
 from sites import Site, served
 
 from reka_cli.sandbox.server import Received, Server
@@ -30,14 +32,28 @@ needs_limited_typer = pytest.mark.skipif(
     not version("typer").startswith("0.28."), reason="newer releases import pydantic and report errors in its words"
 )
 
+# properties are tried with few examples where slow tests are left out
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.register_profile("quick", max_examples=40, deadline=None)
+
 Run = Callable[..., "Result"]
 
 
-def pytest_configure() -> None:
-    """Stop ignoring signals as nohup and background jobs do: what the tests start would ignore them too."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the number of examples; stop ignoring signals, which what the tests start would ignore too.
+
+    Processes that nohup or a shell starts in the background ignore some.
+    """
+    settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
     for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, action)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going over modules and tests again and again: they stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

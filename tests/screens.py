@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import pyte
 from rich.console import Console
@@ -23,17 +24,21 @@ class Emulator:
 
     @property
     def screen(self) -> list[str]:
-        return [line.rstrip() for line in self._screen.display]
+        # `display` of pyte visits every cell: seconds for the tall screens that are mostly empty
+        written = self._screen.buffer
+        return [self._text(written[row]) if row in written else "" for row in range(self._screen.lines)]
 
     @property
     def everything(self) -> list[str]:
         """Scrollback and screen, without the empty lines at the end."""
-        columns = range(self._screen.columns)
-        above = ["".join(line[x].data for x in columns).rstrip() for line in self._screen.history.top]
-        lines = [*above, *self.screen]
+        lines = [*map(self._text, self._screen.history.top), *self.screen]
         while lines and not lines[-1]:
             lines.pop()
         return lines
+
+    def _text(self, line: Mapping[int, pyte.screens.Char]) -> str:
+        end = min(self._screen.columns, max(line, default=-1) + 1)
+        return "".join(line[column].data for column in range(end)).rstrip()
 
     def resize(self, columns: int, rows: int) -> None:
         self._screen.resize(rows, columns)

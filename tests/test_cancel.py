@@ -410,7 +410,8 @@ print(client.ask("again").read()[-5:])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_does_not_end_the_sandbox_of_its_parent(clean_env: dict[str, str]) -> None:
     code = """
-import os
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads and fork
 from reka_cli import Client
 client = Client("sandbox")
 client.ask("hello").read()
@@ -419,8 +420,8 @@ text = client.ask("hello").read()
 if child:
     print(os.waitpid(child, 0)[1], client.ask("hello").read() == text)
 """
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],  # Python 3.12 warns of threads and fork
+    ended = zygote.run(
+        [sys.executable, "-c", code],
         env=clean_env,
         cwd=ROOT,
         capture_output=True,

@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reka_cli.cookies.files import read_session, session_in
@@ -423,7 +423,6 @@ EVERY = [data_of(content) for content, _ in [*SAMPLES.values(), *REFUSED.values(
 EVERY = [data for data in EVERY if len(data) < 10_000]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode), st.sampled_from(EVERY).flatmap(mutated))
 )

@@ -2,7 +2,6 @@ import base64
 import json
 import os
 import stat
-import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
+import zygote
 
 from reka_cli.config import Config
 from reka_cli.cookies.session import Cookie, Session
@@ -362,9 +362,9 @@ class TestWritersAtTheSameTime:
     def test_in_processes_lose_nothing_and_tear_nothing(self, folder):
         endless = jwt(4_000_000_000)
         commands = [
-            [sys.executable, "-c", WRITER, folder, str(writer), str(WRITES), endless] for writer in range(WRITERS)
+            [sys.executable, "-c", WRITER, str(folder), str(writer), str(WRITES), endless] for writer in range(WRITERS)
         ]
-        writers = [subprocess.Popen(command, cwd=Path(__file__).parent.parent) for command in commands]
+        writers = [zygote.Popen(command, cwd=Path(__file__).parent.parent) for command in commands]
         codes = [writer.wait() for writer in writers]
         found = sorted(kept["base_url"] for kept in content_of(Store(folder))["tokens"])
         assert (codes, found) == ([0] * WRITERS, self.everything)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import CAT, Result, Run, Service, needs_limited_typer, write_cookies
+import zygote
+from conftest import CAT, ROOT, Result, Run, Service, needs_limited_typer, write_cookies
 from misbehaviours import HALF, LOGIN_HINT
 
 from reka_cli import errors
@@ -227,14 +229,22 @@ def test_an_empty_answer_cannot_be_taken(run: Run, web_env: dict[str, str]) -> N
     assert result == Result(10, "", "error: the answer is empty\n")
 
 
-def test_a_bug_of_ours_exits_70_without_a_traceback(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import reka_cli.client\nreka_cli.client.Client.send = lambda *a, **k: 1 / 0\n"
-    )
-    env = {"PYTHONPATH": str(tmp_path)}
+BUG = """\
+import reka_cli.client
+from reka_cli.__main__ import main
 
-    plain = run("ask", "hello", "--provider", "sandbox", env=env)
-    debug = run("ask", "hello", "--provider", "sandbox", "--debug", env=env)
+reka_cli.client.Client.send = lambda *a, **k: 1 / 0
+main()
+"""
+
+
+def test_a_bug_of_ours_exits_70_without_a_traceback(clean_env: dict[str, str]) -> None:
+    def run_with_bug(*options: str) -> Result:
+        command = [sys.executable, "-c", BUG, "ask", "-n", "hello", "--provider", "sandbox", *options]
+        ended = zygote.run(command, env=clean_env, cwd=ROOT, capture_output=True, text=True)
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+    plain, debug = run_with_bug(), run_with_bug("--debug")
 
     told = "error: a bug of reka-cli: ZeroDivisionError\nhint: --debug shows where it happened\n"
     assert plain == Result(70, "", told)

@@ -2,7 +2,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tricks import TRICKS, forbidden
 
@@ -132,7 +132,6 @@ def test_every_short_text_is_safe_and_the_same_letter_by_letter():
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
 def test_wherever_a_text_is_cut_it_is_cleaned_the_same_and_safe(data):
     text = data.draw(texts)
     places = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
@@ -142,7 +141,6 @@ def test_wherever_a_text_is_cut_it_is_cleaned_the_same_and_safe(data):
 
 
 @given(texts)
-@settings(max_examples=100, deadline=None)
 def test_a_clean_text_is_left_as_it_is(text):
     assert clean(clean(text)) == clean(text)
 

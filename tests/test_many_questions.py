@@ -8,7 +8,6 @@ import json
 import random
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 import pytest
+import zygote
 from conftest import CAT, ROOT
 from pictures import encoded
 from PIL import Image as Pillow
@@ -660,7 +660,7 @@ def test_a_forked_child_does_not_share_connections(start: Start, clean_env: dict
         return True
 
     service = start(speak)
-    ended = subprocess.run(
+    ended = zygote.run(
         [sys.executable, "-c", _FORKS],
         env=clean_env | {"REKA_API_BASE": service.api_base},
         cwd=ROOT,

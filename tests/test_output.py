@@ -168,45 +168,40 @@ def test_a_device_is_written_as_it_is(run: Run) -> None:
 APPENDED = "yesterday's answer\n{}what the script says after it\n"
 
 
-def append(clean_env: dict[str, str], command: str, log: Path) -> Result:
-    """Run `reka-cli ask hello` with `command` in a shell and return what it says; LOG is a file."""
-    log.write_text("yesterday's answer\n")
-    program = f"{sys.executable} -m reka_cli ask hello {command}"
-    script = f"{program}; code=$?; echo what the script says after it >> LOG; exit $code"
-    ended = subprocess.run(
-        ["bash", "-c", script.replace("LOG", str(log))],
-        env=clean_env | SANDBOX,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Result(ended.returncode, ended.stdout, ended.stderr)
-
-
 @pytest.mark.parametrize(
-    "command",
+    ("path", "stream"),
     [
-        "-o /dev/stdout >> LOG",
-        "-o /dev/fd/1 >> LOG",
-        "-o /proc/self/fd/1 >> LOG",
-        "-o /proc/thread-self/fd/1 >> LOG",
-        "-o LINK >> LOG",
-        "-o FOLDER/1 >> LOG",
-        "-o /dev/fd/3 3>> LOG",
-        "-o /proc/self/fd/7 7>> LOG",
-        "-o /dev/stderr 2>> LOG",
+        ("/dev/stdout", "stdout"),
+        ("/dev/fd/1", "stdout"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/thread-self/fd/1", "stdout"),
+        ("LINK", "stdout"),
+        ("FOLDER/1", "stdout"),
+        ("/dev/fd/NUMBER", "another"),
+        ("/proc/self/fd/NUMBER", "another"),
+        ("/dev/stderr", "stderr"),
     ],
 )
-def test_what_is_open_already_is_written_to_as_it_is(clean_env: dict[str, str], tmp_path: Path, command: str) -> None:
+def test_what_is_open_already_is_written_to_as_it_is(
+    clean_env: dict[str, str], tmp_path: Path, path: str, stream: str
+) -> None:
     log, link, folder = tmp_path / "log", tmp_path / "link", tmp_path / "folder"
     link.symlink_to("second")
     (tmp_path / "second").symlink_to("/dev/stdout")
     folder.symlink_to("/dev/fd")
-    named = command.replace("LINK", str(link)).replace("FOLDER", str(folder))
-    result = append(clean_env, named, log)
+    log.write_text("yesterday's answer\n")
+    with log.open("ab") as open_log:
+        number = open_log.fileno()
+        for word, value in {"LINK": link, "FOLDER": folder, "NUMBER": number}.items():
+            path = path.replace(word, str(value))
+        command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello", "-o", path]
+        streams = {"stdout": -1, "stderr": -1} | {stream: number}
+        more = {"pass_fds": [streams.pop("another")]} if stream == "another" else {}
+        ended = zygote.run(command, env=clean_env | SANDBOX, cwd=ROOT, **streams, **more)
+        os.write(number, b"what the script says after it\n")
 
-    assert (result, log.read_text()) == (Result(0, "", ""), APPENDED.format(TOLD))
+    assert (ended.returncode, ended.stdout or b"", ended.stderr or b"") == (0, b"", b"")
+    assert log.read_text() == APPENDED.format(TOLD)
 
 
 def test_with_the_path_of_standard_output_all_is_as_without_one(run: Run) -> None:
@@ -218,21 +213,23 @@ def test_with_the_path_of_standard_output_all_is_as_without_one(run: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "redirection", "reason"),
+    ("path", "reason"),
     [
-        ("/dev/fd/3", "", "bad file descriptor"),
-        ("/dev/fd/9", "", "bad file descriptor"),
-        ("/proc/self/fd/9", "9< README.md", "not open for writing"),
-        ("/dev/fd/999999999999", "", "no such folder"),
+        ("/dev/fd/3", "bad file descriptor"),
+        ("/dev/fd/9", "bad file descriptor"),
+        ("/proc/self/fd/NUMBER", "not open for writing"),
+        ("/dev/fd/999999999999", "no such folder"),
     ],
 )
 def test_a_descriptor_that_cannot_be_written_is_told_before_the_question(
-    clean_env: dict[str, str], service: Service, web_env: dict[str, str], path: str, redirection: str, reason: str
+    clean_env: dict[str, str], service: Service, web_env: dict[str, str], path: str, reason: str
 ) -> None:
-    command = f"exec {sys.executable} -m reka_cli ask hello -o {path} {redirection}"
-    ended = subprocess.run(
-        ["bash", "-c", command], env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    with CAT.open("rb") as for_reading:
+        number = for_reading.fileno()
+        path = path.replace("NUMBER", str(number))
+        command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello", "-o", path]
+        more = {"pass_fds": [number]} if path.endswith(f"/{number}") else {}
+        ended = zygote.run(command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, **more)
 
     assert (ended.returncode, ended.stderr) == (5, f"error: cannot write {path}: {reason}\n")
     assert service.received == []

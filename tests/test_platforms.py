@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from misbehaviours import FORMATS
 
@@ -151,8 +152,8 @@ with locked(Path(sys.argv[1])):
 @pytest.fixture
 def hold(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Let another process hold a lock."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path / "lock"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    with zygote.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"

@@ -20,6 +20,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from faults import FAULTS
 from hostile import HOSTILE
@@ -248,14 +249,14 @@ def test_a_port_that_is_taken_is_a_usage_error(run: Run, service: Service) -> No
 def test_the_command_prints_what_to_export_and_serves(run: Run, clean_env: dict[str, str]) -> None:
     command = [sys.executable, "-m", "reka_cli", "sandbox", "--verbose"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
+    with zygote.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(7)]
         exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line)
         api_base = exported.pop("REKA_API_BASE")
         result = run("ask", "hello", env=exported)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=10)
+        _, stderr = process.communicate(timeout=30)
 
     assert sorted(exported) == ["REKA_MODEL", "REKA_TOKEN", "REKA_WEB_BASE"]
     assert api_base == f"{exported['REKA_WEB_BASE']}/v1"

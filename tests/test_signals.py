@@ -295,8 +295,14 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("shell", ["bash", "dash", "sh", "zsh"])
+@pytest.mark.parametrize(
+    ("shell", "loop"),
+    [
+        *((shell, "for") for shell in ("bash", "dash", "sh", "zsh")),
+        ("bash", "while"),
+        *(pytest.param(shell, "while", marks=pytest.mark.slow) for shell in ("dash", "sh", "zsh")),
+    ],
+)
 def test_one_ctrl_c_ends_the_loop_of_a_shell(
     peer: Callable[..., Peer], clean_env: dict[str, str], shell: str, loop: str
 ) -> None:

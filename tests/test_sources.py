@@ -386,7 +386,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=7))
 def test_whatever_is_typed_is_a_picture_or_an_error_that_can_be_shown(
     folder: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[str]

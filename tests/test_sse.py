@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reka_cli.errors import ServiceError
@@ -151,7 +151,6 @@ class TestAStream:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
 def test_wherever_a_stream_is_cut_it_gives_the_same_events(data):
     stream = data.draw(streams)
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
@@ -159,13 +158,11 @@ def test_wherever_a_stream_is_cut_it_gives_the_same_events(data):
 
 
 @given(streams)
-@settings(max_examples=200, deadline=None)
 def test_a_stream_that_comes_byte_by_byte_gives_the_same_events(stream):
     assert list(events(cut(stream, [*range(len(stream)), *range(len(stream))]))) == list(events([stream]))
 
 
 @given(streams)
-@settings(max_examples=100, deadline=None)
 def test_the_kind_of_line_end_makes_no_difference(stream):
     as_lf = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     whole = list(events([as_lf]))

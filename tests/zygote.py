@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import gc
 import inspect
@@ -38,7 +39,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LONGEST_S = 120.0  # that a process may take to be made
+MOST_DESCRIPTORS = 8  # that a process may get
+ABOVE = 1000  # a descriptor that no process gets
 _COVERAGE = "COVERAGE_"
+IMPORTED_WHEN_NEEDED = (
+    "encodings.utf_8_sig",
+    "jsonschema_rs",
+    "PIL.Image",
+    "requests",
+    "rich.console",
+    "rich.markdown",
+    "rich.table",
+    "rich.text",
+    "typer.core",
+    "typer._click.decorators",
+)
 _signature = inspect.signature(subprocess.Popen._execute_child)
 
 
@@ -58,11 +73,13 @@ class _Forked(subprocess.Popen):
         }
         given = [asked["p2cread"], asked["c2pwrite"], asked["errwrite"]]
         streams = [default if one == -1 else one for default, one in enumerate(given)]
+        more = sorted(asked["pass_fds"])
+        head["numbers"] = [0, 1, 2, *more]
         self._control = socket.socket(socket.AF_UNIX)
         self._control.settimeout(LONGEST_S)
         self._control.connect(_address())
         data = json.dumps(head).encode()
-        socket.send_fds(self._control, [b"%8d" % len(data)], streams)
+        socket.send_fds(self._control, [b"%8d" % len(data)], streams + more)
         self._control.sendall(data)
         self.pid = int(_received(self._control, 8))
         self._child_created = True
@@ -186,7 +203,7 @@ def _serve(address: str) -> dict[str, Any]:
         if listener not in ready:
             continue
         control, _ = listener.accept()
-        size, descriptors, _, _ = socket.recv_fds(control, 8, 3)
+        size, descriptors, _, _ = socket.recv_fds(control, 8, MOST_DESCRIPTORS)
         asked = json.loads(_received(control, int(size)))
         pid = os.fork()
         if pid == 0:
@@ -211,7 +228,11 @@ def _become(asked: dict[str, Any]) -> None:
     """Put this process into the state of a fresh one, and run the program."""
     if asked["new_session"]:
         os.setsid()
-    for number, descriptor in enumerate(asked["descriptors"]):
+    # none may stand where another one is to be
+    descriptors = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, ABOVE) for one in asked["descriptors"]]
+    for descriptor in asked["descriptors"]:
+        os.close(descriptor)
+    for number, descriptor in zip(asked["numbers"], descriptors, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
@@ -298,8 +319,9 @@ def _prepare() -> None:
     for module in pkgutil.walk_packages(package.__path__, "reka_cli."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    for name in ("requests", "rich.console", "rich.table", "rich.text", "rich.markdown", "PIL.Image", "typer.core"):
+    for name in IMPORTED_WHEN_NEEDED:
         import_module(name)
+    sys.modules["PIL.Image"].preinit()
     gc.collect()
     gc.freeze()
 
