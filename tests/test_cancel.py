@@ -351,7 +351,9 @@ def test_what_is_dropped_is_closed_without_the_garbage_collector(model: str) -> 
         gc.enable()
 
 
-@pytest.mark.parametrize("left", ["answer", "iterator", "client", "begun"])
+@pytest.mark.parametrize(
+    "left", ["iterator", "client", *(pytest.param(one, marks=pytest.mark.slow) for one in ("answer", "begun"))]
+)
 @pytest.mark.parametrize("provider", ["sandbox"])
 def test_a_program_that_leaves_an_answer_open_ends(clean_env: dict[str, str], provider: str, left: str) -> None:
     code = f"""

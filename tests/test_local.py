@@ -151,11 +151,15 @@ class TestRefusedBeforeAnythingIsStarted:
         ],
         ids=["import", "assertion", "memory"],
     )  # fmt: skip
-    def test_how_llama_cpp_ended_is_told(self, run: Run, stub: str, tmp_path: Path, package: str, told: str) -> None:
+    def test_how_llama_cpp_ended_is_told(
+        self, clean_env: dict[str, str], stub: str, tmp_path: Path, package: str, told: str
+    ) -> None:
         (tmp_path / "xllamacpp.py").write_text(f"import os\n{package}\n")
+        code = f"import os; os.environ['PYTHONPATH'] = {str(tmp_path)!r}; from reka_cli.__main__ import main; main()"
+        command = [sys.executable, "-c", code, "ask", "-n", "--provider", "local", "-m", stub, "hello"]
+        ended = zygote.run(command, env=clean_env, cwd=ROOT, capture_output=True, text=True)
 
-        result = run("ask", "--provider", "local", "-m", stub, "hello", env={"PYTHONPATH": str(tmp_path)})
-
+        result = Result(ended.returncode, ended.stdout, ended.stderr)
         assert result == Result(5, "", f"error: llama.cpp cannot load stub.gguf: {told}\n")
 
     def test_the_child_is_started_without_what_it_does_not_need(self) -> None:
@@ -260,7 +264,7 @@ class TestEnds:
         with pytest.raises(DeadlineExceeded):
             Client("local", model=model, timeout_s=0.15).ask("hello").read()
 
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 9
 
     def test_a_server_that_dies_in_the_middle_is_told(self, children: list[Child], model: str) -> None:
         answer = Client("local", model=model).ask(LONG)
@@ -314,7 +318,7 @@ class TestEnds:
             started = time.monotonic()
             rest, stderr = process.communicate(timeout=10)  # its end is also that of the child, which has its stderr
 
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 9
         assert (process.returncode, stderr) == (-sent, b"")
         assert (begin + rest).endswith(b"\n")
 
@@ -324,7 +328,7 @@ class TestEnds:
             while b"loading model" not in process.stderr.readline():
                 pass
             os.killpg(process.pid, signal.SIGINT)
-            stdout, _ = process.communicate(timeout=2)
+            stdout, _ = process.communicate(timeout=20)
 
         assert (process.returncode, stdout) == (-signal.SIGINT, b"")
 
@@ -378,7 +382,7 @@ class TestServerOfOnesOwn:
             assert process.stdout
             begin = process.stdout.read(10)
             process.send_signal(signal.SIGINT)
-            rest, stderr = process.communicate(timeout=2)
+            rest, stderr = process.communicate(timeout=20)
 
         assert (process.returncode, stderr) == (-signal.SIGINT, b"")
         assert (begin + rest).endswith(b"\n")

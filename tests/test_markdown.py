@@ -165,9 +165,10 @@ class TestScreen:
 
         assert shown[-2:] == ["r29", "last | a cat on a wall"]
 
+    @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 4])
     @pytest.mark.parametrize("case", HAZARDS)
-    def test_a_screen_of_two_lines_shows_every_word(self, case: str) -> None:
-        shown = "".join(streamed(HAZARDS[case], 30, 2))
+    def test_a_screen_of_two_lines_shows_every_word(self, case: str, size: int) -> None:
+        shown = "".join(streamed(HAZARDS[case], 30, 2, size))
         words = re.findall(r"\w+", " ".join(at_once(HAZARDS[case], 30)))
 
         assert [word for word in words if word not in shown] == []

@@ -65,6 +65,13 @@ def test_what_is_accepted_is_kept(run: Run, tmp_path: Path) -> None:
     assert (result, path.read_text()) == (Result(0, "", ""), "This is the sandbox of reka-cli: a stand-in for Reka,\n")
 
 
+def wait_for_content(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until a running process has written to a file of the folder."""
+    while not any(file.stat().st_size for file in folder.iterdir()):
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.005)
+
+
 @pytest.mark.parametrize("again", [False, True])  # a terminal that is closed sends SIGHUP twice
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(
@@ -74,8 +81,7 @@ def test_a_signal_leaves_nothing_behind(
     folder.mkdir()
     command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
     with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
-        while not any(file.stat().st_size for file in folder.iterdir()):
-            assert process.poll() is None
+        wait_for_content(process, folder)
         process.send_signal(number)
         while again and process.poll() is None:
             process.send_signal(number)
@@ -99,8 +105,7 @@ def test_what_takes_too_long_to_unwind_leaves_nothing_behind_either(clean_env: d
     folder.mkdir()
     command = [sys.executable, "-c", STUCK, "ask", "hello", "-n", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
     with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
-        while not any(file.stat().st_size for file in folder.iterdir()):
-            assert process.poll() is None
+        wait_for_content(process, folder)
         process.terminate()
         process.communicate(timeout=30)
 

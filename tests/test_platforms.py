@@ -56,7 +56,7 @@ SCENARIOS: dict[str, Commands] = {
     ],
     "usage": [["ask", "--nonsense"], sandbox("-i", "HOME/missing.png"), sandbox("-m", "sandbox-500")],
 }
-QUICK = ("text", "limit")
+QUICK = ("text",)
 EXIT_CODES = {
     "schema": [0, 10],
     "file": [0, 5],

@@ -26,7 +26,7 @@ from conftest import ROOT
 from misbehaviours import FORMATS
 from toys import with_file
 
-LONGEST_S = 3.0  # what is measured is 0.1 s; a busy machine may take more
+LONGEST_S = 15.0  # what is measured is 0.1 s; what does not end would take 20 s
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 DELTA = b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}]}\n\n'
@@ -258,7 +258,7 @@ def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callab
     os.close(write_end)
     seen = os.read(read_end, 1)
     while waiting_bytes(read_end) < 4096:
-        pass
+        assert question.process.poll() is None
 
     exit_code, _, took_s, left = question.end(sent)
     os.close(read_end)
@@ -298,9 +298,10 @@ LOOPS = {
 @pytest.mark.parametrize(
     ("shell", "loop"),
     [
-        *((shell, "for") for shell in ("bash", "dash", "sh", "zsh")),
+        *((shell, "for") for shell in ("bash", "dash", "zsh")),
         ("bash", "while"),
         *(pytest.param(shell, "while", marks=pytest.mark.slow) for shell in ("dash", "sh", "zsh")),
+        pytest.param("sh", "for", marks=pytest.mark.slow),  # which is one of the others
     ],
 )
 def test_one_ctrl_c_ends_the_loop_of_a_shell(
