@@ -112,12 +112,6 @@ class TestStandardInput:
     def test_it_may_be_empty_beside_a_prompt(self, run: Run) -> None:
         assert run("ask", "hello", env=SANDBOX, stdin=b"\n") == Result(0, told("hello"), "")
 
-    def test_it_may_be_closed(self, clean_env: dict[str, str]) -> None:
-        with started(clean_env, "ask", "hello", stdin=None, preexec_fn=lambda: os.close(0)) as process:
-            stdout, stderr = process.communicate(timeout=30)
-
-        assert Result(process.returncode, stdout.decode(), stderr.decode()) == Result(0, told("hello"), "")
-
     def test_it_may_be_one_that_can_only_be_written(self, run: Run) -> None:
         with Path("/dev/null").open("wb") as null:  # as nohup leaves it
             assert run("ask", "hello", env=SANDBOX, stdin=null.fileno()) == Result(0, told("hello"), "")
@@ -242,42 +236,11 @@ class TestEnds:
 
         assert (process.returncode, stderr) == (10, b"error: cannot write: no space left on device\n")
 
-    @pytest.mark.parametrize(
-        "module", ["reka_cli.cli", "typer", "reka_cli.client", "requests", "reka_cli.transport.sse"]
-    )
-    def test_ctrl_c_leaves_no_traceback_while_the_program_starts(self, run: Run, tmp_path: Path, module: str) -> None:
-        (tmp_path / "sitecustomize.py").write_text(
-            "import os, signal, sys\n"
-            "class Finder:\n"
-            "    def find_spec(name, *_):\n"
-            f"        if name == {module!r}:\n"
-            "            os.kill(os.getpid(), signal.SIGINT)\n"
-            "sys.meta_path.insert(0, Finder)\n"
-        )
-        result = run("ask", "hello", "-n", env=SANDBOX | {"PYTHONPATH": str(tmp_path)})
-
-        assert result == Result(-signal.SIGINT, "", "")
-
     def test_a_full_disk_is_an_incomplete_answer(self, clean_env: dict[str, str]) -> None:
         with Path("/dev/full").open("wb") as full, started(clean_env, "ask", "hello", stdout=full) as process:
             _, stderr = process.communicate(timeout=20)
 
         assert (process.returncode, stderr) == (10, b"error: cannot write the answer: no space left on device\n")
-
-    def test_a_closed_stdout_is_an_error(self, clean_env: dict[str, str]) -> None:
-        with started(clean_env, "ask", "hello", stdout=None, preexec_fn=lambda: os.close(1)) as process:
-            _, stderr = process.communicate(timeout=20)
-
-        told = b"error: standard output is closed: there is nowhere to put the answer\n"
-        assert (process.returncode, stderr) == (2, told)
-
-    def test_a_closed_stderr_changes_nothing(self, clean_env: dict[str, str]) -> None:
-        fault = ("-m", "sandbox-length")
-        with started(clean_env, "ask", "hello", *fault, stderr=None, preexec_fn=lambda: os.close(2)) as process:
-            stdout, _ = process.communicate(timeout=20)
-
-        half = b"This is the sandbox of reka-cli: a stand-in for Reka,\n"
-        assert (process.returncode, stdout) == (10, half)
 
 
 class TestSaidOnStderr:

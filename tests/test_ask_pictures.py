@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CAT, ROOT, Result, Run, Service
+from conftest import CAT, Result, Run, Service
 from sites import PASSWORD, Site, locked, moved
 from test_ask import MEASURED, SANDBOX
 
@@ -44,15 +42,6 @@ class TestStandardInput:
     def test_an_empty_one_is_no_picture(self, run: Run) -> None:
         told = "error: there is no picture on standard input\n"
         assert run("ask", "-i", "-", QUESTION, env=SANDBOX) == Result(5, "", told + PIPED)
-
-    def test_a_closed_one_is_no_picture(self, clean_env: dict[str, str]) -> None:
-        ended = subprocess.run(
-            [sys.executable, "-m", "reka_cli", "ask", "-i", "-", QUESTION],
-            env=clean_env | SANDBOX, preexec_fn=lambda: os.close(0), capture_output=True, check=False, cwd=ROOT,
-        )  # fmt: skip
-
-        told = "error: - is standard input, which is closed\n" + PIPED
-        assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (2, b"", told)
 
     def test_a_terminal_is_no_picture(self, run: Run) -> None:
         ours, its = os.openpty()

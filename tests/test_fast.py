@@ -1,4 +1,4 @@
-"""What makes it fast, held without a clock: what is imported, how often is read, how work grows."""
+"""What makes it fast, held without a clock: how often is read, how work grows; for imports see test_processes.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import http.server
 import json
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from conftest import CAT, ROOT, Service, needs_limited_typer
+from conftest import CAT, Service, needs_limited_typer
 
 from reka_cli import Client
 from reka_cli.commands import _options, ask
@@ -25,49 +24,6 @@ from reka_cli.messages import TextDelta
 from reka_cli.sandbox.server import Server
 
 Python = Callable[[str], Any]
-
-
-@pytest.fixture
-def python(clean_env: dict[str, str]) -> Python:
-    """Run code in a process of its own and give the JSON that it leaves in `told`."""
-
-    def python(code: str) -> Any:
-        script = f"import json, sys\n{code}\nprint(json.dumps(told), file=sys.stderr)"
-        env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}
-        command = [sys.executable, "-c", script]
-        ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
-        return json.loads(ended.stderr.splitlines()[-1])
-
-    return python
-
-
-def test_the_version_is_told_without_typer_or_anything_else(python: Python) -> None:
-    told = python(
-        "before = set(sys.modules)\n"
-        "sys.argv = ['reka-cli', '--version']\n"
-        "from reka_cli.__main__ import main\n"
-        "main()\n"
-        "told = sorted(set(sys.modules) - before)"
-    )
-
-    assert told == ["__future__", "gc", "reka_cli", "reka_cli.__main__"]
-
-
-def test_nothing_that_is_imported_is_searched_for_garbage(python: Python) -> None:
-    told = python(
-        "import gc\n"
-        "from reka_cli.__main__ import main\n"
-        "collections = lambda: sum(one['collections'] for one in gc.get_stats())\n"
-        "gc.collect()\n"
-        "before = collections()\n"
-        "sys.argv = ['reka-cli', 'ask', 'hello', '--provider', 'sandbox', '-n']\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit:\n"
-        "    told = [collections() - before, gc.get_freeze_count() > 10_000]\n"
-    )
-
-    assert told == [0, True]
 
 
 def test_typer_is_limited_to_what_does_without_pydantic() -> None:

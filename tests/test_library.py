@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CAT, ROOT, Service, needs_limited_typer
+from conftest import CAT, Service
 from sites import Site
 
 import reka_cli
@@ -27,22 +24,6 @@ from reka_cli.completions import (
 
 QUESTION = [{"role": "user", "content": "hello"}]
 ANSWER = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
-
-
-def test_the_example_runs_as_it_stands(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
-    ended = subprocess.run(
-        [sys.executable, "docs/examples/image_chat.py"],
-        env=clean_env | web_env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("This is the sandbox of reka-cli")
-    assert ended.stdout.endswith("Your question was: What can you see in the image ?")
-    assert "- size: 451 × 300 pixels, 30985 bytes\n" in ended.stdout
 
 
 def test_a_provider_class_can_be_given(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,55 +152,3 @@ def test_every_provider_is_one(name: str) -> None:
         [],
         ["default_model"],
     )
-
-
-@pytest.fixture
-def modules_after(clean_env: dict[str, str]) -> Callable[[str], set[str]]:
-    """The modules a piece of code leaves imported in a process of its own."""
-
-    def modules_after(code: str) -> set[str]:
-        script = f"import sys\n{code}\nprint(*sorted(sys.modules), file=sys.stderr)"
-        env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}
-        ended = subprocess.run(
-            [sys.executable, "-c", script], env=env, cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        return set(ended.stderr.split())
-
-    return modules_after
-
-
-def test_to_import_the_package_imports_nothing_else_of_it(modules_after: Callable[[str], set[str]]) -> None:
-    assert {name for name in modules_after("import reka_cli") if name.startswith("reka_cli")} == {"reka_cli"}
-
-
-@needs_limited_typer
-def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callable[[str], set[str]]) -> None:
-    code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
-    imported = modules_after(code)
-
-    heavy = {
-        "rich",
-        "rich.console",
-        "pydantic",
-        "PIL.Image",
-        "browser_cookie3",
-        "sqlite3",
-        "keyring",
-        "click",
-        "jsonschema_rs",
-        "reka_cli.images.prepare",
-    }
-    assert imported & heavy == set()
-    assert "requests" in imported
-
-
-def test_a_schema_imports_what_validates_it(modules_after: Callable[[str], set[str]]) -> None:
-    code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n', '--schema', '{}'])"
-
-    assert modules_after(code) & {"jsonschema", "jsonschema_rs", "attrs"} == {"jsonschema_rs"}
-
-
-def test_usage_errors_come_before_the_network_is_imported(modules_after: Callable[[str], set[str]]) -> None:
-    code = "from reka_cli.cli import main\nmain(['ask', '-n'])\nmain(['--version'])\nmain(['ask', '--help'])"
-
-    assert modules_after(code) & {"requests", "urllib3", "ssl", "rich.console", "PIL.Image"} == set()

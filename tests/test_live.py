@@ -325,32 +325,6 @@ def test_a_terminal_that_is_closed_ends_it_at_once(clean_env: dict[str, str]) ->
     assert (process.returncode, stderr) == (10, b"error: cannot write the answer: input/output error\n")
 
 
-def test_the_question_is_out_before_what_draws_the_answer_is_imported() -> None:
-    code = """
-import sys
-from reka_cli.answer import Answer
-from reka_cli.messages import Done, Start, TextDelta
-from reka_cli.render import render
-from reka_cli.terminal import Terminal
-
-def events():
-    yield Start("m")
-    print([name for name in ("rich", "markdown_it", "pygments") if name in sys.modules], file=sys.stderr)
-    yield TextDelta("hello")
-    yield Done("stop")
-
-render("auto", Answer(events(), "web", "m"), Terminal())
-print("rich" in sys.modules, file=sys.stderr)
-"""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", code]
-    ended = subprocess.run(command, env=os.environ | {"TERM": "xterm"}, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
-    os.close(theirs)
-    os.close(ours)
-
-    assert ended.stderr == b"[]\nTrue\n"
-
-
 class Tmux:
     """A real terminal, in which a shell runs."""
 

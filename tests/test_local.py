@@ -162,11 +162,6 @@ class TestRefusedBeforeAnythingIsStarted:
         result = Result(ended.returncode, ended.stdout, ended.stderr)
         assert result == Result(5, "", f"error: llama.cpp cannot load stub.gguf: {told}\n")
 
-    def test_the_child_is_started_without_what_it_does_not_need(self) -> None:
-        code = "import sys, reka_cli.providers.local; print({'requests', 'PIL', 'rich'} & set(sys.modules))"
-
-        assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
-
 
 @pytest.mark.slow
 class TestAnswers:

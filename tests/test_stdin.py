@@ -80,20 +80,6 @@ def test_it_may_be_any_file(run: Run, stdin: Path, result: Result) -> None:
         os.close(descriptor)
 
 
-def test_a_folder_ends_the_interpreter_before_we_are_asked(run_process: Run) -> None:
-    descriptor = os.open(ROOT, os.O_RDONLY)
-    try:
-        result = run_process("ask", "-n", "hello", env=SANDBOX, stdin=descriptor)
-    finally:
-        os.close(descriptor)
-
-    assert (result.exit_code, result.stdout, "<stdin> is a directory, cannot continue" in result.stderr) == (
-        1,
-        "",
-        True,
-    )
-
-
 def test_it_may_be_a_socket(run: Run) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

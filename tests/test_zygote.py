@@ -118,6 +118,20 @@ def test_what_it_does_not_catch_is_told(code: str) -> None:
     assert told[1] == told[0]
 
 
+def test_it_gets_the_descriptors_that_are_passed() -> None:
+    code = "import os, sys; os.write(int(sys.argv[1]), b'written'); print(sorted(os.listdir('/dev/fd')))"
+    seen = []
+    for run in WAYS:
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-c", code, str(write_end)]
+        ended = run(command, capture_output=True, pass_fds=[write_end])
+        os.close(write_end)
+        seen.append((ended.returncode, ended.stdout.count(b"'"), os.read(read_end, 100)))
+        os.close(read_end)
+
+    assert seen == [(0, 10, b"written")] * 2
+
+
 def test_it_can_be_stopped_and_waited_for() -> None:
     command = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
     with zygote.Popen(command, stdout=subprocess.PIPE) as process:
