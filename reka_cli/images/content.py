@@ -29,11 +29,8 @@ class InMemory:
         return len(self.data)
 
     def open(self) -> BinaryIO:
-        """Give a seekable file, to be closed."""
+        """Return a seekable file, to be closed."""
         return io.BytesIO(self.data)
-
-    def head(self, count: int) -> bytes:
-        return self.data[:count]
 
 
 @dataclass(frozen=True)
@@ -51,27 +48,35 @@ class OnDisk:
         return cls(path, found.st_size, _stamp(found))
 
     def open(self) -> BinaryIO:
-        """Give a seekable file, to be closed; raise BadInput if it is no longer what was found, or cannot be read."""
+        """Return a seekable file, to be closed; a small one is read at once, which is cheaper.
+
+        Raises BadInput if it cannot be read or is no longer what was found.
+        """
         with reading(self.path):
-            file = self.path.open("rb")
+            file = self.path.open("rb", buffering=0)
         try:
+            data = None
+            if self.size_bytes <= BLOCK_BYTES:
+                with reading(self.path):
+                    data = file.read(self.size_bytes)
             self.check(file)
-        except BadInput:
+        except BaseException:
             file.close()
             raise
-        return file
+        if data is None:
+            return io.BufferedReader(file)
+        file.close()
+        if len(data) != self.size_bytes:
+            raise self.changed()
+        return io.BytesIO(data)
 
-    def check(self, file: BinaryIO) -> None:
-        """Raise BadInput unless the open file is what was found."""
-        if _stamp(os.fstat(file.fileno())) != self.stamp:
+    def check(self, file: BinaryIO | io.FileIO) -> None:
+        """Raise BadInput unless the open file is still what was found."""
+        if not isinstance(file, io.BytesIO) and _stamp(os.fstat(file.fileno())) != self.stamp:
             raise self.changed()
 
     def changed(self) -> BadInput:
         return BadInput(f"{one_line(self.path.name)} was changed while it was being read", hint="ask again")
-
-    def head(self, count: int) -> bytes:
-        with self.open() as file:
-            return file.read(count)
 
 
 Content = InMemory | OnDisk

@@ -17,20 +17,26 @@ from reka_cli.messages import Encoded, Image
 
 def prepare(found: Found, wanted: Preparation) -> Image:
     """Give a picture as it can be sent; raise BadInput for what is none, is not whole or is too large."""
-    part, form = parse(found.fragment), _format(found)
+    part = parse(found.fragment)
+    _check_size(found)
     with _telling(found):
-        given = Given(found, form, layout(form, found.content), part)
+        with found.content.open() as file:
+            form = _detect(file.read(HEAD_BYTES), found.name)
+            seen = layout(form, file, found.content.size_bytes)
+        given = Given(found, form, seen, part)
         return _as_it_is(given, wanted) or _recoded(given, wanted)
 
 
-def _format(found: Found) -> Format:
-    content, name = found.content, found.name
-    if not content.size_bytes:
-        raise BadInput(f"{name} is empty")
-    if content.size_bytes > LARGEST:
-        raise BadInput(f"{name} is larger than {LARGEST >> 20} MB")
-    head = content.head(HEAD_BYTES)
-    if form := detect(head):
+def _check_size(found: Found) -> None:
+    if not found.content.size_bytes:
+        raise BadInput(f"{found.name} is empty")
+    if found.content.size_bytes > LARGEST:
+        raise BadInput(f"{found.name} is larger than {LARGEST >> 20} MB")
+
+
+def _detect(head: bytes, name: str) -> Format:
+    form = detect(head)
+    if form:
         return form
     hint = "--video FILE" if head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") else None
     raise BadInput(f"{name} is no picture, or of a format that is not known", hint)

@@ -182,7 +182,9 @@ class Transport:
     def _turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
         """Wait while the service is known to want no request, from this process or another."""
         pace, url = self._pool.pace, self._base_url
-        while pace and (not taken or pace.limited_s(url)):
+        if pace is None or pace.is_empty:
+            return
+        while not taken or pace.limited_s(url):
             limited_s = pace.limited_s(url)
             if limited_s and not (call.limits.waits_for_limits and _deadline_allows(call, limited_s)):
                 message = f"{self.host} limits how often it is asked (try again in {max(1.0, limited_s):.0f} s)"

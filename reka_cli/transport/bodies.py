@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reka_cli.errors import BadInput
-from reka_cli.messages import BLOCK_BYTES, Blocks, Encoded
+from reka_cli.messages import Blocks, Encoded
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,12 @@ class Body:
     def __iter__(self) -> Iterator[bytes]:
         """Yield blocks; raise BadInput rather than leave the service waiting for what does not come."""
         left = len(self)
-        small = bytearray()  # each block is a system call
-        for block in self._blocks():
-            left -= len(block)
-            if len(small) + len(block) < BLOCK_BYTES:
-                small += block
-                continue
-            if small:
-                yield bytes(small)
-                small.clear()
-            yield block
-        if small:
-            yield bytes(small)
+        for piece in self.pieces:
+            for block in (piece,) if isinstance(piece, bytes) else piece.blocks():
+                left -= len(block)
+                yield block
         if left:
             raise BadInput("a picture was changed while it was being sent", hint="ask again")
-
-    def _blocks(self) -> Iterator[bytes]:
-        for piece in self.pieces:
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                yield from piece.blocks()
 
 
 @dataclass(frozen=True)

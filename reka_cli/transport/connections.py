@@ -27,9 +27,11 @@ from urllib3.util.connection import allowed_gai_family
 
 from reka_cli.errors import DeadlineExceeded
 from reka_cli.limits.call import Call
+from reka_cli.messages import BLOCK_BYTES
 
 _MOST_ORIGINS = 32  # whose connections are kept; image URLs can name thousands
 _MOST_IDLE = 256  # connections kept for one origin
+_SLACK_S = 0.02
 _DISCARD = struct.pack("ii", 1, 0)  # what is not sent yet is not wanted any more
 
 _current = threading.local()
@@ -159,6 +161,7 @@ class _Connection(HTTPConnection):
     _exchange: Exchange
     _is_used = False
     _is_made = False
+    _unsent: bytearray | None = None  # of the request that is being sent
     _handshake: socket.socket | None = None  # a second handle while TLS has the socket
 
     @property
@@ -173,12 +176,14 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         self._work_for_current()
         self._is_used = self._is_made = False
+        unsent, self._unsent = self._unsent, None  # a proxy's tunnel comes first
         try:
             with self._exchange.connecting():
                 super().connect()
         except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
             raise ConnectTimeoutError(self, "connecting took too long") from error
         finally:
+            self._unsent = unsent
             if self._handshake:
                 self._handshake.close()
                 self._handshake = None
@@ -193,13 +198,32 @@ class _Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._work_for_current()
         self._exchange.is_reused = self._is_used and self.sock is not None
-        super().request(*args, **kwargs)
+        self._unsent = bytearray()
+        try:
+            super().request(*args, **kwargs)
+            if self._unsent:
+                self._send_now(self._unsent)
+        finally:
+            self._unsent = None
 
     def send(self, data: Any) -> None:
+        """Send bytes; the head and small parts of a request are sent together."""
+        if self._unsent is None:
+            self._send_now(data)
+            return
+        if len(self._unsent) + len(data) < BLOCK_BYTES:
+            self._unsent += data
+            return
+        if self._unsent:
+            self._send_now(self._unsent)
+            self._unsent = bytearray()
+        self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray) -> None:
         if self.sock is None:
             self.connect()
         self._is_used = True
-        self.sock.settimeout(self._exchange.remaining_s())
+        _bound(self.sock, self._exchange.remaining_s())
         try:
             super().send(data)
         except TimeoutError as error:
@@ -347,8 +371,7 @@ class _BoundedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         exchange, sock = self._exchange, self._sock
         timeout_s = exchange.remaining_s()
-        if sock.gettimeout() != timeout_s:  # to set it is a system call
-            sock.settimeout(timeout_s)
+        _bound(sock, timeout_s)
         try:
             count = sock.recv_into(buffer)
         except TimeoutError as error:
@@ -362,6 +385,13 @@ class _BoundedReader(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _bound(sock: socket.socket, timeout_s: float) -> None:
+    """Let a socket block for `timeout_s` at most, or a hair longer: to set it is a system call."""
+    present = sock.gettimeout()
+    if present is None or not timeout_s <= present <= timeout_s + _SLACK_S:
+        sock.settimeout(timeout_s)
 
 
 class _Resolves(Protocol):

@@ -28,6 +28,11 @@ class SharedPace:
         self._folder = folder
         self._path = folder / "limits.json"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no service asked for a limit lately."""
+        return not self._path.exists()
+
     def learn(self, base_url: str, wait_s: float) -> None:
         """Keep that the service wants no request for `wait_s` seconds."""
         until = time.time() + min(wait_s, _LONGEST_S)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
-from reka_cli.images.content import Content
 from reka_cli.images.formats import boxes, gif, jpeg, png, tiff, webp
 from reka_cli.images.formats.layout import Damaged, Layout, Walk
 
@@ -60,12 +60,15 @@ def detect(head: bytes) -> Format | None:
     return _IN_BOXES.get(boxes.format_of(head) or "")
 
 
-def layout(found: Format, content: Content) -> Layout | None:
-    """Walk to the end of a file and give what it holds, None where only decoding tells; raise Damaged."""
-    with content.open() as file:
-        walk = Walk(file, content.size_bytes)
-        if found.walk:
-            return found.walk(walk)
-        if found.check:
-            found.check(walk)
+def layout(found: Format, file: BinaryIO, size_bytes: int) -> Layout | None:
+    """Return what an open file holds, None if only decoding can tell.
+
+    Walks to the end of the file. Raises Damaged if it is truncated or does not follow its format.
+    """
+    file.seek(0)
+    walk = Walk(file, size_bytes)
+    if found.walk:
+        return found.walk(walk)
+    if found.check:
+        found.check(walk)
     return None
