@@ -15,9 +15,9 @@ from typer.core import TyperCommand
 
 from reka_cli import __version__, commands, discovery
 from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
-from reka_cli.files import abandon
+from reka_cli.files import discard_unfinished
 from reka_cli.render import report
-from reka_cli.terminal import OutputClosed, Terminal, say, signals
+from reka_cli.terminal import OutputClosed, Terminal, print_to_stderr, signals
 
 _TYPER_INTERRUPTED = 130  # what Typer returns after a KeyboardInterrupt inside a command
 
@@ -74,7 +74,7 @@ class _Command(TyperCommand):
 
 def entry() -> NoReturn:
     """Run one command, then end the process: by the signal that stopped the command, if one did."""
-    signals.install(discard_files=abandon)
+    signals.install(discard_files=discard_unfinished)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; stderr is for the user
     try:
@@ -103,13 +103,13 @@ def main(arguments: Sequence[str]) -> int:
         report(error, reporting.format)
         return error.exit_code
     except typer.TyperException as error:
-        return _usage(error, reporting.format)
+        return _report_usage_error(error, reporting.format)
     except (OutputClosed, SystemExit):  # Typer ends so when nobody reads the help
         return _end_quietly(141)
     except KeyboardInterrupt:
-        return _stopped(signal.SIGINT, reporting.format)
+        return _report_signal(signal.SIGINT, reporting.format)
     except signals.Terminated as stop:
-        return _stopped(stop.number, reporting.format)
+        return _report_signal(stop.number, reporting.format)
     except Exception as error:  # noqa: BLE001 - a bug of ours is still told in one line
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
             report(
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         return RekaError.exit_code
 
 
-def _usage(error: typer.TyperException, format_: str) -> int:
+def _report_usage_error(error: typer.TyperException, format_: str) -> int:
     format_message = getattr(error, "format_message", None)
     message = " ".join(str(format_message() if format_message else error).split())
     context = getattr(error, "ctx", None)
@@ -134,7 +134,7 @@ def _usage(error: typer.TyperException, format_: str) -> int:
     return UsageError.exit_code
 
 
-def _stopped(number: int, format_: str) -> int:
+def _report_signal(number: int, format_: str) -> int:
     """Report a signal to a program, which waits for the last event; a person knows of it."""
     stop = STOPS[number]
     report(stop(stop.code), format_, to_people=False)
@@ -146,13 +146,13 @@ def _trace(reporting: _Reporting) -> None:
     if reporting.debug:
         import traceback
 
-        say("Traceback (most recent call last):")
+        print_to_stderr("Traceback (most recent call last):")
         error = sys.exc_info()[1]
         while error:
             for line in traceback.format_tb(error.__traceback__):
                 for part in line.splitlines():
-                    say(part)
-            say(type(error).__name__ + (": from" if error.__cause__ else ""))
+                    print_to_stderr(part)
+            print_to_stderr(type(error).__name__ + (": from" if error.__cause__ else ""))
             error = error.__cause__
 
 
@@ -181,7 +181,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
-    """Ask Reka's multimodal models about pictures from a terminal, a pipeline or a cron job.
+    """Ask Reka's multimodal models about images from a terminal, a pipeline or a cron job.
 
     Unofficial, and not reka-ai/reka-cli.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reka_cli.errors import UsageError
-from reka_cli.files import read, reading, show_path
+from reka_cli.files import read, show_path, translate_read_errors
 from reka_cli.hosts import is_loopback, is_reka_host
 from reka_cli.limits.deadline import Deadline
 
@@ -37,12 +37,18 @@ class Config:
         return urlsplit(self.web_base).hostname if self.web_base else None
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False) -> Config:
+    def read(
+        cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False
+    ) -> Config:
         """Read the environment and the file; raise UsageError where one of them cannot be meant so.
 
         With `insecure_http`, REKA_API_BASE may be http:// on another machine.
         """
-        env = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
+        env = {
+            name: value
+            for name, value in (os.environ if environ is None else environ).items()
+            if value.strip()
+        }
         config_dir, state_dir, cache_dir = _folders(env)
         preferences = _preferences(config_dir / "config.toml")
         cookies = env.get("REKA_COOKIES")
@@ -82,12 +88,15 @@ def _preferences(path: Path) -> dict[str, str]:
         return {}
     import tomllib
 
-    with reading(path, UsageError):
+    with translate_read_errors(path, UsageError):
         table = tomllib.loads(content.decode())
     for name, value in table.items():
         if name not in _PREFERENCES or not isinstance(value, str):
             known = ", ".join(_PREFERENCES)
-            raise UsageError(f"{path}: {name} is not a preference, or not a text", hint=f"known preferences: {known}")
+            raise UsageError(
+                f"{path}: {name} is not a preference, or not a text",
+                hint=f"known preferences: {known}",
+            )
     return table
 
 
@@ -103,7 +112,10 @@ def _web_base(base: str | None) -> str | None:
             hint="export REKA_WEB_BASE=https://space.reka.ai",
         )
     if scheme != "https" and not (loopback and scheme == "http"):
-        raise UsageError("REKA_WEB_BASE must begin with https://", hint=f"export REKA_WEB_BASE=https://{hostname}")
+        raise UsageError(
+            "REKA_WEB_BASE must begin with https://",
+            hint=f"export REKA_WEB_BASE=https://{hostname}",
+        )
     return url
 
 
@@ -113,10 +125,13 @@ def _api_base(base: str | None, *, insecure_http: bool) -> str | None:
         return None
     url, scheme, hostname = _parts(base)
     if scheme not in ("http", "https") or not hostname:
-        raise UsageError("REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1")
+        raise UsageError(
+            "REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1"
+        )
     if scheme == "http" and not (is_loopback(hostname) or insecure_http):
         raise UsageError(
-            f"REKA_API_BASE is http: the way to {hostname} is not private", hint="--insecure-http allows it"
+            f"REKA_API_BASE is http: the way to {hostname} is not private",
+            hint="--insecure-http allows it",
         )
     if not url.endswith("/v1"):
         raise UsageError("REKA_API_BASE must end in /v1", hint=f"export REKA_API_BASE={url}/v1")
@@ -135,6 +150,8 @@ def _parts(base: str) -> tuple[str, str, str]:
     except ValueError:
         return url, "", ""
     host = f"[{hostname}]" if ":" in hostname else hostname
-    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set("?#\\") & set(url)
+    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set(
+        "?#\\"
+    ) & set(url)
     plain = plain and url.isprintable() and url.isascii() and " " not in url
     return url, parts.scheme, hostname if plain else ""

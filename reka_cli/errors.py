@@ -11,7 +11,9 @@ class RekaError(Exception):
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 70
 
-    def __init__(self, message: str, hint: str | None = None, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

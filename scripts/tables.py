@@ -20,8 +20,14 @@ def update(text: str) -> str:
     """Return a document with its generated parts as they should be."""
     text = _replace(text, "providers", provider_table())
     text = _replace(text, "imports", import_diagram())
-    text = re.sub(r'("provider": \{"enum": )\[[^]]*\]', lambda found: found[1] + json.dumps(providers.names()), text)
-    return re.sub(r'("code": \{"enum": )\[[^]]*\]', lambda found: found[1] + _wrapped(error_codes()), text)
+    text = re.sub(
+        r'("provider": \{"enum": )\[[^]]*\]',
+        lambda found: found[1] + json.dumps(providers.names()),
+        text,
+    )
+    return re.sub(
+        r'("code": \{"enum": )\[[^]]*\]', lambda found: found[1] + _wrapped(error_codes()), text
+    )
 
 
 def provider_table() -> str:

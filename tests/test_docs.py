@@ -11,12 +11,12 @@ import pytest
 import tables
 from conftest import ROOT, Run
 from faults import FAULTS
-from misbehaviours import FORMATS, WIRES
+from misbehaviors import FORMATS, PROTOCOLS
 
 import reka_cli
 from reka_cli import commands, discovery
-from reka_cli.sandbox import faults
-from reka_cli.sandbox.faults import PREFIX
+from reka_cli.sandbox import built_in_faults
+from reka_cli.sandbox.built_in_faults import PREFIX
 
 COMMANDS = discovery.names_in(commands)
 README = (ROOT / "README.md").read_text()
@@ -43,7 +43,9 @@ def test_the_sessions_of_the_readme_are_real(run: Run, session: list[tuple[str, 
     assert real == shown
 
 
-def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_of_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code, {})
@@ -89,17 +91,19 @@ def test_the_faults_that_the_documents_name_exist() -> None:
     named = set(re.findall(rf"`{PREFIX}([a-z0-9-]+)`", README))
 
     assert named
-    assert named - set(faults.FAULTS) == set()
+    assert named - set(built_in_faults.FAULTS) == set()
 
 
-def test_the_size_of_the_table_of_misbehaviours_is_right() -> None:
-    size = f"{len(FAULTS)} misbehaviours × {len(WIRES)} wires × {len(FORMATS)} formats"
+def test_the_size_of_the_table_of_misbehaviors_is_right() -> None:
+    size = f"{len(FAULTS)} misbehaviors × {len(PROTOCOLS)} protocols × {len(FORMATS)} formats"
 
     assert size in " ".join(README.split())
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name
+    "path",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")],
+    ids=lambda path: path.name,
 )
 def test_links_to_files_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())

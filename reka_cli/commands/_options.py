@@ -16,7 +16,7 @@ from typer import Option
 
 from reka_cli import providers
 from reka_cli.asking import AskOptions
-from reka_cli.images import AS_USUAL, Preparation
+from reka_cli.images import DEFAULT_PREPARATION, Preparation
 from reka_cli.messages import Options
 from reka_cli.render import names as format_names
 
@@ -168,7 +168,7 @@ def _gather(
     allow_partial: AllowPartialOption = False,
     insecure_http: InsecureHttpOption = False,
     no_stdin: NoStdinOption = False,
-    max_side: MaxSideOption = AS_USUAL.max_side,
+    max_side: MaxSideOption = DEFAULT_PREPARATION.max_side,
     keep_metadata: KeepMetadataOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -16,8 +16,7 @@ from reka_cli.asking import (
 from reka_cli.commands._options import FormatOption, with_ask_options
 from reka_cli.errors import UsageError
 from reka_cli.limits.deadline import Deadline
-from reka_cli.render import check as check_format
-from reka_cli.render import is_for_programs, render
+from reka_cli.render import check_format, is_for_programs, render
 from reka_cli.render._summary import report_summary
 from reka_cli.terminal import Terminal
 

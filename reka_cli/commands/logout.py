@@ -12,4 +12,6 @@ def logout() -> None:
     store = Store(Config.read().state_dir)
     removed = store.clear()
     what = f"removed {store.path}" if removed else "there was nothing stored"
-    Terminal().write(f"{what}; the browser stays logged in, and environment variables still count\n")
+    Terminal().write(
+        f"{what}; the browser stays logged in, and environment variables still count\n"
+    )

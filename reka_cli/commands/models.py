@@ -19,16 +19,20 @@ from reka_cli.commands._options import (
     TimeoutOption,
 )
 from reka_cli.config import Config
-from reka_cli.providers._catalogue import Model
-from reka_cli.terminal import Terminal, say
+from reka_cli.providers._models import Model
+from reka_cli.terminal import Terminal, print_to_stderr
 
 _COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M out")
 
 
 def models(
     provider: ProviderOption = None,
-    as_json: Annotated[bool, Option("--json", help="One JSON object with all that is known.")] = False,
-    refresh: Annotated[bool, Option("--refresh", help="Ask, even if a list of today is at hand.")] = False,
+    as_json: Annotated[
+        bool, Option("--json", help="One JSON object with all that is known.")
+    ] = False,
+    refresh: Annotated[
+        bool, Option("--refresh", help="Ask, even if a list of today is at hand.")
+    ] = False,
     timeout: TimeoutOption = 60.0,
     retries: RetriesOption = 2,
     insecure_http: InsecureHttpOption = False,
@@ -41,7 +45,7 @@ def models(
     """
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)
-    log = say if debug else None
+    log = print_to_stderr if debug else None
     with Client(provider, timeout_s=timeout, retries=retries, config=config, log=log) as client:
         listing = client.models(refresh=refresh, notice=terminal.notice)
     if as_json:
@@ -73,7 +77,9 @@ def _print_table(listing: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"models of {listing.provider}", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"models of {listing.provider}", title_justify="left", box=None, pad_edge=False
+    )
     for index, column in enumerate(_COLUMNS):
         table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
     for model in listing.models:

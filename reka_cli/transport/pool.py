@@ -17,7 +17,7 @@ from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
-from reka_cli.transport.pace import SharedPace
+from reka_cli.transport.rate_limit import SharedRateLimits
 
 USER_AGENT = f"reka-cli/{__version__}"
 
@@ -30,8 +30,8 @@ class ConnectionPool:
     that its requests keep.
     """
 
-    def __init__(self, pace: SharedPace | None = None) -> None:
-        self.pace = pace
+    def __init__(self, rate_limits: SharedRateLimits | None = None) -> None:
+        self.rate_limits = rate_limits
         self._lock = threading.Lock()
         self._sessions: dict[bool, requests.Session] = {}  # by whether the host is this machine
         self._process = os.getpid()
@@ -50,7 +50,7 @@ class ConnectionPool:
         Raises what requests, urllib3 and sockets raise.
         """
         session = self._session(is_loopback(urlsplit(url).hostname or ""))
-        with connections.working_for(exchange):
+        with connections.use_exchange(exchange):
             return session.request(
                 method,
                 url,
@@ -83,7 +83,9 @@ class ConnectionPool:
             self._closing()
             self._sessions = {}
             self._closing = weakref.finalize(self, _close, self._sessions)
-        self._process = os.getpid()  # last: another thread of the child must not see the old sessions
+        self._process = (
+            os.getpid()
+        )  # last: another thread of the child must not see the old sessions
 
 
 def _close(sessions: dict[bool, requests.Session]) -> None:
@@ -96,7 +98,9 @@ def _open_session(is_local: bool) -> requests.Session:
     session = requests.Session()
     session.headers.clear()
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # the caller says what is sent
+    session.cookies.set_policy(
+        DefaultCookiePolicy(allowed_domains=[])
+    )  # the caller says what is sent
     session.auth = _leave_unchanged  # else a .netrc would replace our Authorization
     # requests reads the whole body of a redirect, and chokes on a bad Location, even where none is followed
     session.get_redirect_target = lambda _: None  # type: ignore[assignment, method-assign]
