@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -55,7 +56,7 @@ class Client:
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
     `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
-    redacted. `preparation` says how they are made ready; `progress` is told the name of an image, how many of its bytes
+    redacted. `preparation` says how images are made ready; `progress` is told the name of an image, how many of its bytes
     were sent, and how many it has. `stdin` reads the image that `-` stands for, until a deadline; without it `-` is
     rejected.
     """
@@ -75,7 +76,12 @@ class Client:
         preparation: Preparation = DEFAULT_PREPARATION,
         progress: Progress | None = None,
         stdin: Callable[[Deadline], bytes] | None = None,
+        pictures: Preparation | None = None,  # deprecated name
     ) -> None:
+        if pictures is not None:  # deprecated name
+            message = "Client(pictures=...) is now Client(preparation=...)"  # deprecated name
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            preparation = pictures  # deprecated name
         self._config = config or Config.read()
         self._provider = provider or self._config.provider
         self._model = model or self._config.model

@@ -18,6 +18,7 @@ from reka_cli import (
     BadInput,
     Client,
     IncompleteAnswer,
+    Preparation,
     Reka,
     RekaError,
     Sandbox,
@@ -33,6 +34,7 @@ from reka_cli.completions import (
     ChunkChoice,
     CompletionUsage,
 )
+from reka_cli.config import Config
 
 QUESTION = [{"role": "user", "content": "hello"}]
 ANSWER = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
@@ -60,6 +62,21 @@ def test_a_provider_class_can_be_given(service: Service, monkeypatch: pytest.Mon
 
     assert Client(provider=Reka).ask("hello").read() == ANSWER
     assert service.paths == ["/api/chat"]
+
+
+def test_the_old_name_of_preparation_works_and_warns(service: Service, tmp_path: Path) -> None:
+    config = Config(tmp_path, api_base=f"{service.url}/v1")
+    with pytest.warns(DeprecationWarning, match=r"Client\(preparation=\.\.\.\)"):
+        client = Client(
+            "api",
+            model="sandbox",
+            config=config,
+            pictures=Preparation(max_side=8),  # deprecated name
+        )
+
+    (image,) = client.load([CAT])
+
+    assert max(image.width, image.height) == 8
 
 
 def test_a_whole_completion_is_an_object() -> None:

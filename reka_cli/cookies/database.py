@@ -286,8 +286,8 @@ def _copy_statements(family: str, rowids: list[int]) -> list[str]:
     if family == "firefox":
         # without the container the rows look alike to the library, which is why only those of one are chosen
         return [
-            f"create table kept.moz_cookies as select * from moz_cookies where rowid in ({numbers})"
-        ]  # noqa: S608
+            f"create table kept.moz_cookies as select * from moz_cookies where rowid in ({numbers})",  # noqa: S608
+        ]
     return [
         "create table kept.meta as select * from meta",
         f"create table kept.cookies as select * from cookies where rowid in ({numbers})",  # noqa: S608
