@@ -11,7 +11,7 @@ _ALLOCATIONS = 100_000  # between two searches for garbage; all imports of a que
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:] == ["--version"] and _tell_version():
+    if sys.argv[1:] in (["--version"], ["-V"]) and _tell_version():
         return
     _occupy_closed_streams()
     import signal

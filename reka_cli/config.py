@@ -13,7 +13,36 @@ from reka_cli.files import read, reading, show_path
 from reka_cli.hosts import is_loopback, is_reka_host
 from reka_cli.limits.deadline import Deadline
 
-_PREFERENCES = ("model", "provider")
+# what `reka-cli help environment` shows; a variable or key that is not here is not read
+VARIABLES = {
+    "REKA_API_KEY": "API key. It is never written to disk.",
+    "REKA_API_BASE": "Base URL of an OpenAI-compatible server, ending in /v1. It must be https, or this machine.",
+    "REKA_COOKIES": "Path of a cookie file with the web session.",
+    "REKA_TOKEN": "Bearer token of the web session, instead of cookies. It is never written to disk.",
+    "REKA_WEB_BASE": "Origin of the web session: a host of reka.ai, or this machine.",
+    "REKA_PROVIDER": "Default provider.",
+    "REKA_MODEL": "Default model.",
+    "REKA_HOME": "One folder for all files of reka-cli.",
+}
+STANDARD_VARIABLES = {
+    "HTTPS_PROXY, ALL_PROXY, NO_PROXY": "Proxy for requests, and hosts that are reached without it.",
+    "REQUESTS_CA_BUNDLE": "File with the certificates to trust, instead of the built-in ones.",
+    "NO_COLOR": "Any value turns colors off.",
+    "COLUMNS": "Width of the output where it cannot be measured, such as in a pipe.",
+    "TERM": "With the value dumb, nothing is repainted and no color is used.",
+}
+PREFERENCES = {
+    "model": "Default model.",
+    "provider": "Default provider.",
+}
+FILES = {
+    "~/.config/reka-cli/config.toml": "The keys above. It never holds a secret.",
+    "~/.local/state/reka-cli/credentials.json": (
+        "What login stored, and the access token. Mode 0600 in a 0700 folder; rejected if others can read it."
+    ),
+    "~/.local/state/reka-cli/limits.json": "Rate limits that services asked for, shared by all your processes.",
+    "~/.cache/reka-cli/": "Model lists.",
+}
 _LARGEST = 1 << 20  # bytes of config.toml
 _LONGEST_WAIT_S = 5.0  # for one that is a pipe
 
@@ -42,7 +71,8 @@ class Config:
 
         With `insecure_http`, REKA_API_BASE may be http:// on another machine.
         """
-        env = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
+        given = os.environ if environ is None else environ
+        env = {name: given[name] for name in VARIABLES if given.get(name, "").strip()}
         config_dir, state_dir, cache_dir = _folders(env)
         preferences = _preferences(config_dir / "config.toml")
         cookies = env.get("REKA_COOKIES")
@@ -85,8 +115,8 @@ def _preferences(path: Path) -> dict[str, str]:
     with reading(path, UsageError):
         table = tomllib.loads(content.decode())
     for name, value in table.items():
-        if name not in _PREFERENCES or not isinstance(value, str):
-            known = ", ".join(_PREFERENCES)
+        if name not in PREFERENCES or not isinstance(value, str):
+            known = ", ".join(PREFERENCES)
             raise UsageError(f"{path}: {name} is not a preference, or not a text", hint=f"known preferences: {known}")
     return table
 

@@ -207,6 +207,7 @@ def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callab
         "keyring",
         "click",
         "jsonschema_rs",
+        "reka_cli.help",
         "reka_cli.images.prepare",
     }
     assert imported & heavy == set()

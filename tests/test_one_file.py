@@ -71,6 +71,8 @@ SOURCE = f"""\
 from reka_cli.images.content import Found, OnDisk
 from pathlib import Path
 
+USAGE = ("camera", "The camera.")
+
 
 def recognizes(text):
     return text == "camera"
@@ -157,8 +159,8 @@ class TestACommand:
         assert run("wave") == Result(0, "hello\n", "")
 
     def test_it_has_help(self, run: With) -> None:
-        assert "\n  wave     Wave.\n" in run("--help").stdout + "\n"
-        assert run("wave", "--help").stdout.startswith("Usage: reka-cli wave [OPTIONS]\n\n  Wave.\n")
+        assert "\n  wave              Wave.\n" in run("--help").stdout
+        assert run("wave", "--help").stdout.startswith("Wave.\n\nUsage: reka-cli wave [OPTIONS]\n")
 
 
 class TestAFormat:
@@ -176,7 +178,7 @@ class TestAFormat:
         assert json.loads(failed.stderr)["error"]["code"] == "bad_input"
 
     def test_it_is_in_the_help_and_the_hint(self, run: With) -> None:
-        assert "auto|json|jsonl|loud|markdown|text" in " ".join(run("--help").stdout.split())
+        assert "auto, json, jsonl, loud, markdown, text" in " ".join(run("--help").stdout.split())
         assert run("-f", "quiet", "x").stderr.endswith("hint: -f auto|json|jsonl|loud|markdown|text\n")
 
 
@@ -186,6 +188,12 @@ def test_an_image_source_is_found(run_with: With) -> None:
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert "- size: 40 × 30 pixels" in result.stdout
+
+
+def test_an_image_source_is_in_the_help(run_with: With) -> None:
+    result = run_with("images.sources", "camera", SOURCE, "help", "images")
+
+    assert "\n  camera              The camera.\n" in result.stdout
 
 
 def test_a_cookie_format_is_read(run_with: With, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer import Option
 
 from reka_cli import credentials
 from reka_cli.client import Client, finished
-from reka_cli.commands._options import CheckTimeoutOption, QuietOption
+from reka_cli.commands._options import INPUT, OUTPUT, CheckTimeoutOption, QuietOption
 from reka_cli.config import Config
 from reka_cli.cookies.session import Session, netscape
 from reka_cli.cookies.tokens import is_bearer
@@ -34,21 +34,86 @@ _LARGEST_STDIN = 50 << 20  # bytes of a cookie file
 
 
 def login(
-    browser: Annotated[str | None, Option("--browser", metavar="NAME[:PROFILE]", help="Look in this one.")] = None,
-    container: Annotated[str | None, Option("--container", metavar="NAME", help="A container of Firefox.")] = None,
-    cookies: Annotated[str | None, Option("--cookies", metavar="FILE|-", help="A cookie file instead.")] = None,
-    token: Annotated[bool, Option("--token", help="Ask for a bearer token of the web session.")] = False,
-    api_key: Annotated[bool, Option("--api-key", help="Ask for a key of the API.")] = False,
-    only_list: Annotated[bool, Option("--list", help="Look through the browsers, and store nothing.")] = False,
-    export: Annotated[str | None, Option("--export", metavar="FILE", help="Write it to a cookie file.")] = None,
-    no_verify: Annotated[bool, Option("--no-verify", help="Store it without asking the service.")] = False,
+    browser: Annotated[
+        str | None,
+        Option(
+            "--browser",
+            metavar="NAME[:PROFILE]",
+            help="Take the web session from this browser only, or from one of its profiles.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    container: Annotated[
+        str | None,
+        Option(
+            "--container",
+            metavar="NAME",
+            help="Take the web session from this Firefox container.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    cookies: Annotated[
+        str | None,
+        Option(
+            "--cookies",
+            metavar="FILE",
+            help="Take the web session from a cookie file, or with - from standard input.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    token: Annotated[
+        bool,
+        Option(
+            "--token",
+            help="Read a bearer token of the web session, from a hidden prompt or standard input.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    api_key: Annotated[
+        bool,
+        Option(
+            "--api-key",
+            help="Read an API key, from a hidden prompt or standard input.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    no_verify: Annotated[
+        bool,
+        Option(
+            "--no-verify",
+            help="Store the credentials without asking the service whether it accepts them.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    only_list: Annotated[
+        bool,
+        Option(
+            "--list",
+            help="List the browser profiles and what was found in each, and store nothing.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    export: Annotated[
+        str | None,
+        Option(
+            "--export",
+            metavar="FILE",
+            help="Write the web session to a cookie file, for use on another machine.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     timeout: CheckTimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:
     """Log in with the web session of a browser, or an API key.
 
-    What you log in with is stored, and used for every question. A secret is read from a hidden
-    prompt or standard input, never from the command line.
+    Examples:
+        reka-cli login --api-key
+        reka-cli login --browser firefox
+        reka-cli login --cookies cookies.txt
+
+    The credentials are stored and used for every question. Secrets are read from a hidden prompt
+    or standard input, never from the command line.
     """
     if sum(map(bool, (browser or container or only_list, cookies, token, api_key))) > 1:
         raise UsageError("only one of --browser, --cookies, --token and --api-key can be meant")

@@ -11,6 +11,7 @@ from typer import Option
 
 from reka_cli.client import Client, Listing
 from reka_cli.commands._options import (
+    OUTPUT,
     DebugOption,
     InsecureHttpOption,
     ProviderOption,
@@ -27,8 +28,22 @@ _COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M ou
 
 def models(
     provider: ProviderOption = None,
-    as_json: Annotated[bool, Option("--json", help="One JSON object with all that is known.")] = False,
-    refresh: Annotated[bool, Option("--refresh", help="Ask, even if a list of today is at hand.")] = False,
+    as_json: Annotated[
+        bool,
+        Option(
+            "--json",
+            help="Print one JSON object with everything that is known about the models.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    refresh: Annotated[
+        bool,
+        Option(
+            "--refresh",
+            help="Request the list from the service, instead of using one that is up to a day old.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     timeout: TimeoutOption = 60.0,
     retries: RetriesOption = 2,
     insecure_http: InsecureHttpOption = False,
@@ -37,7 +52,13 @@ def models(
 ) -> None:
     """List the models, with modalities, limits and prices.
 
-    A table on a terminal, tab-separated lines in a pipe.
+    Examples:
+        reka-cli models
+        reka-cli models --provider api --refresh
+        reka-cli models --json | jq -r ".models[].id"
+
+    The output is a table on a terminal, and tab-separated lines in a pipe. Prices are in USD per
+    million tokens.
     """
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)

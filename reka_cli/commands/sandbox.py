@@ -6,19 +6,51 @@ from typing import Annotated
 
 import typer
 
+from reka_cli.commands._options import DIAGNOSTICS, INPUT, OUTPUT
 from reka_cli.errors import UsageError
 from reka_cli.files import reason
 from reka_cli.terminal import Terminal, say
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    faults: Annotated[bool, typer.Option("--faults", help="List the model names that misbehave, and end.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line on stderr for each request.")] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            metavar="N",
+            min=0,
+            max=65535,
+            help="Port to listen on (0 to 65535). 0 selects a free one.",
+            rich_help_panel=INPUT,
+        ),
+    ] = 0,
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="List the model names that misbehave, and exit.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v",
+            "--verbose",
+            help="Print a line on stderr for each request.",
+            rich_help_panel=DIAGNOSTICS,
+        ),
+    ] = False,
 ) -> None:
-    """Run a stand-in for Reka on loopback, until Ctrl-C.
+    """Run a stand-in for Reka on this machine, until Ctrl-C.
 
-    It is there to try scripts without an account.
+    Examples:
+        reka-cli sandbox --port 8000
+        reka-cli sandbox --faults
+        reka-cli ask --provider sandbox "What can you see?" cat.jpeg
+
+    Use it to try scripts without an account. It measures images, and cannot see. Models such as
+    sandbox-429 misbehave on purpose.
     """
     terminal = Terminal(verbose=verbose)
     if faults:

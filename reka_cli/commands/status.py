@@ -10,7 +10,14 @@ from typer import Option
 
 from reka_cli import providers
 from reka_cli.client import Client
-from reka_cli.commands._options import CheckTimeoutOption, ProviderOption, QuietOption
+from reka_cli.commands._options import (
+    DIAGNOSTICS,
+    INPUT,
+    OUTPUT,
+    CheckTimeoutOption,
+    ProviderOption,
+    QuietOption,
+)
 from reka_cli.config import Config
 from reka_cli.credentials import in_words
 from reka_cli.providers import Status
@@ -20,16 +27,39 @@ _DAY_S = 86_400
 
 
 def status(
-    as_json: Annotated[bool, Option("--json", help="One JSON object.")] = False,
-    check: Annotated[bool, Option("--check", help="Ask the service of --provider; exit 3 if it rejects them.")] = False,
+    as_json: Annotated[
+        bool,
+        Option("--json", help="Print the providers as one JSON object.", rich_help_panel=OUTPUT),
+    ] = False,
+    check: Annotated[
+        bool,
+        Option(
+            "--check",
+            help="Ask the service whether it accepts the credentials, and exit with code 3 if not.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     provider: ProviderOption = None,
-    warn_days: Annotated[float, Option("--warn-days", help="With --check, warn if fewer are left.", min=0)] = 2.0,
+    warn_days: Annotated[
+        float,
+        Option(
+            "--warn-days",
+            metavar="N",
+            min=0,
+            help="With --check, print a notice if the credentials expire in fewer days than this.",
+            rich_help_panel=DIAGNOSTICS,
+        ),
+    ] = 2.0,
     timeout: CheckTimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:
     """Show which providers are ready, and until when.
 
-    The credentials of each are named, never shown.
+    Examples:
+        reka-cli status
+        reka-cli status --check --provider web
+
+    The credentials are named, never shown.
     """
     config = Config.read()
     terminal = Terminal(quiet=quiet)

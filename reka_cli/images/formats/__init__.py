@@ -10,7 +10,7 @@ from reka_cli.images.content import Content
 from reka_cli.images.formats import boxes, gif, jpeg, png, tiff, webp
 from reka_cli.images.formats.layout import Damaged, Layout, Walk
 
-__all__ = ["HEAD_BYTES", "Damaged", "Format", "Layout", "detect", "layout"]
+__all__ = ["FORMATS", "HEAD_BYTES", "Damaged", "Format", "Layout", "detect", "layout"]
 
 HEAD_BYTES = 256
 
@@ -20,13 +20,17 @@ _NETPBM = re.compile(rb"P[456][ \t\r\n]")
 
 @dataclass(frozen=True)
 class Format:
-    """A format; what has a `walk` can be sent as it is, the rest is converted, after a `check` where there is one."""
+    """A format; what has a `walk` can be sent as it is, the rest is converted, after a `check` where there is one.
+
+    `extra` is the extra of the package that brings what converts it.
+    """
 
     name: str
     media_type: str
     walk: Callable[[Walk], Layout] | None = None
     check: Callable[[Walk], None] | None = None
     is_picture: bool = True
+    extra: str | None = None
 
 
 _WEBP = Format("WEBP", "image/webp", webp.layout)
@@ -35,15 +39,18 @@ _PPM = Format("PPM", "image/x-portable-anymap")
 _TIFF = Format("TIFF", "image/tiff", check=tiff.check)
 _IN_BOXES = {
     "AVIF": Format("AVIF", "image/avif", check=boxes.check),
-    "HEIC": Format("HEIC", "image/heic", check=boxes.check),
+    "HEIC": Format("HEIC", "image/heic", check=boxes.check, extra="heic"),
 }
 _MAGIC = (
     (jpeg.MAGIC, Format("JPEG", "image/jpeg", jpeg.layout)),
     (png.MAGIC, Format("PNG", "image/png", png.layout)),
     (gif.MAGIC, Format("GIF", "image/gif", gif.layout)),
     *((magic, _TIFF) for magic in tiff.MAGIC),
-    (b"%PDF-", Format("PDF", "application/pdf", is_picture=False)),
+    (b"%PDF-", Format("PDF", "application/pdf", is_picture=False, extra="pdf")),
 )
+FORMATS = tuple({
+    one.name: one for one in (*(found for _, found in _MAGIC), _WEBP, *_IN_BOXES.values(), _BMP, _PPM)
+}.values())  # fmt: skip
 
 
 def detect(head: bytes) -> Format | None:

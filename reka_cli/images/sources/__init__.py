@@ -1,7 +1,8 @@
 """Whatever a user names as an image, found: a path, a folder, a glob, a URL, standard input, the clipboard, bytes.
 
 Every source that is not a path is one file of this package. It has `recognizes(text)` and
-`find(text, means)`, which returns what it found; a fragment (`#page=2`) is taken off before.
+`find(text, means)`, which returns what it found; a fragment (`#page=2`) is taken off before. `USAGE`
+is how it is written and what it means, for `reka-cli help images`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     from reka_cli.transport import ConnectionPool
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
+
+PATHS = (
+    ("FILE", "A file. If a file with that name exists, it takes precedence over every other meaning."),
+    ("FOLDER", "All images in a folder, without its subfolders."),
+    ("'*.jpg'", "All images that match a glob. Quote it, so that the shell does not expand it."),
+    ("-", "An image from standard input."),
+)
+AROUND = (
+    ("NAME=IMAGE", "Tells the model what you call the image, such as before=old.png."),
+    ("IMAGE#page=2", "One page of a TIFF or PDF."),
+    ("IMAGE#xywh=X,Y,W,H", "A region in pixels; with percent: before the numbers, in percent of the size."),
+)
 
 _STANDARD_INPUT = "-"
 _LABELLED = re.compile(r"(?P<label>[A-Za-z0-9_-]+)=(?P<source>.+)", re.DOTALL)
@@ -59,6 +72,13 @@ def find(
         yield Found(InMemory(bytes(source)), "image")
     else:
         yield _read(source, means)
+
+
+def usages() -> list[tuple[str, str]]:
+    """Return how each source is written, and what it means."""
+    package = sys.modules[__name__]
+    modules = [discovery.load(package, name) for name in discovery.names_in(package)]
+    return [*PATHS, *(module.USAGE for module in modules)]
 
 
 def reads_stdin(source: object) -> bool:

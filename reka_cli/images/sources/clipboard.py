@@ -23,6 +23,11 @@ from reka_cli.images.sources._paths import Means, found_at
 from reka_cli.limits.deadline import Deadline
 from reka_cli.limits.interruption import in_time
 
+USAGE = (
+    "clipboard",
+    "The image or the files on the clipboard. On Linux this needs wl-clipboard (Wayland) or xclip (X11).",
+)
+
 _NAME = "clipboard"
 _PLATFORM: str = sys.platform  # which mypy takes for one value, and what follows for unreachable
 _WAIT_S = 10.0  # the program that something was copied in has to answer

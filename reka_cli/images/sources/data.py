@@ -13,6 +13,8 @@ from reka_cli.errors import BadInput
 from reka_cli.images.content import Found, InMemory
 from reka_cli.images.sources._paths import Means
 
+USAGE = ("data:URL", "An image in the URL itself (RFC 2397).")
+
 _BLANKS = re.compile(rb"[\t\n\f\r ]+")
 
 

@@ -9,6 +9,8 @@ from reka_cli.errors import BadInput
 from reka_cli.images.content import Found
 from reka_cli.images.sources._paths import Means, found_at
 
+USAGE = ("file:///PATH", "A file of this machine.")
+
 
 def recognizes(text: str) -> bool:
     return text.lower().startswith("file:")

@@ -11,6 +11,11 @@ from reka_cli.images.content import LARGEST, Found, InMemory
 from reka_cli.images.sources._paths import Means
 from reka_cli.limits.deadline import Deadline
 
+USAGE = (
+    "https://URL",
+    "A download, http or https, within 30 seconds. A user name and password are sent to the host of the URL only.",
+)
+
 _DOWNLOAD_S = 30.0
 _WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--(?>.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 
