@@ -16,7 +16,7 @@ from reka_cli.limits.deadline import Deadline
 # what `reka-cli help environment` shows; a variable or key that is not here is not read
 VARIABLES = {
     "REKA_API_KEY": "API key. It is never written to disk.",
-    "REKA_API_BASE": "Base URL of an OpenAI-compatible server, ending in /v1. It must be https, or this machine.",
+    "REKA_API_BASE": "Base URL of an OpenAI-compatible server, ending in /v1: https, or this machine.",
     "REKA_COOKIES": "Path of a cookie file with the web session.",
     "REKA_TOKEN": "Bearer token of the web session, instead of cookies. It is never written to disk.",
     "REKA_WEB_BASE": "Origin of the web session: a host of reka.ai, or this machine.",

@@ -14,11 +14,13 @@ from reka_cli.help.topics import TOPICS, summaries
 _BEGINNING = """\
 # Reference
 
-This page is generated from the program by `scripts/docs`. `reka-cli help` shows the same in a terminal:
-`reka-cli help ask` for a command, `reka-cli help images` for a topic.
+This page is generated from the program by `scripts/docs`. In a terminal, `reka-cli help ask` shows
+the same about a command, and `reka-cli help images` about a topic.
 """
 _TYPED = re.compile(
-    r"(?<![\w`/-])(--?[a-z][a-z-]*|REKA_[A-Z_]+|\{[a-z]+\}|reka-cli help [a-z-]+|reka-cli\[[a-z]+\])(?![\w`])"
+    r"(?<![\w`/-])"
+    r"(--?[a-z][a-z-]*|REKA_[A-Z_]+|\{[a-z]+\}|reka-cli help [a-z-]+|reka-cli\[[a-z]+\])"
+    r"(?![\w`])"
 )
 
 

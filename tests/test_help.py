@@ -168,6 +168,10 @@ def test_a_terminal_gets_colors_unless_the_user_wants_none(on_terminal: OnTermin
     assert "36m" not in on_terminal(80, "ask", "-h", NO_COLOR="1")
 
 
+def test_help_on_a_terminal_without_any_space_is_shown_all_the_same(on_terminal: OnTerminal) -> None:
+    assert "--image" in on_terminal(3, "ask", "-h")
+
+
 def test_every_exit_code_is_a_topic_of_help(run: Run) -> None:
     shown = run("help", "exit-codes").stdout.partition("Exit codes:\n")[2]
 
@@ -195,6 +199,11 @@ def test_every_exit_code_is_a_topic_of_help(run: Run) -> None:
         (["ask", "--key", "x"], "there is no option --key", "did you mean `reka-cli login --api-key`?"),
         (["ask", "--xyzzy"], "there is no option --xyzzy", "reka-cli ask --help"),
         (["ask", "-a", "x"], "there is no option -a", "reka-cli ask --help"),
+        (
+            ["ask", "--find me a title"],
+            "there is no option --find me a title",
+            "put -- before a prompt that begins with a dash: reka-cli ask -- PROMPT",
+        ),
         (["--image", "x"], "there is no option --image", "--image is an option of `reka-cli ask`"),
     ],
 )

@@ -167,7 +167,7 @@ SeedOption = Annotated[
     Option(
         "--seed",
         metavar="N",
-        help="Sampling seed. The same seed and question lead to the same answer, if the model supports it.",
+        help="Sampling seed. With the same seed, a model that supports it repeats its answer.",
         rich_help_panel=ANSWER,
     ),
 ]
@@ -230,7 +230,7 @@ FormatOption = Annotated[
         "-f",
         "--format",
         metavar="NAME",
-        help=f"Output format: {', '.join(format_names())}. auto is markdown on a terminal, else text.",
+        help=f"Output format: {', '.join(format_names())}. auto: markdown on a terminal, else text.",
         rich_help_panel=OUTPUT,
     ),
 ]

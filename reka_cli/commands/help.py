@@ -41,4 +41,5 @@ def help(  # noqa: A001 - a command is called like its file
     else:
         from reka_cli.help.suggestions import hint_for_topic
 
-        raise UsageError(f"there is no command or help topic {name!r}", hint=hint_for_topic(name, [*commands, *TOPICS]))
+        hint = hint_for_topic(name, [*commands, *TOPICS])
+        raise UsageError(f"there is no command or help topic {name!r}", hint=hint)

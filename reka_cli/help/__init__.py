@@ -1,4 +1,4 @@
-"""Help: pages made from the commands (`page.py`) and topics (`topics.py`), as text for a pipe or a terminal.
+"""Help: pages about commands (`page.py`) and topics (`topics.py`), for a pipe or a terminal.
 
 Nothing here is imported before somebody asks for help.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from reka_cli.help.page import Page
 from reka_cli.terminal import Terminal
 
-_WIDEST = 100  # columns: longer lines are hard to read
+_NARROWEST, _WIDEST = 20, 100  # columns: longer lines are hard to read
 
 
 def text(page: Page, terminal: Terminal) -> str:
-    """Return a page as text: with Rich's layout on a terminal, else plain. It ends with a newline."""
+    """Return a page, with Rich's layout on a terminal, else plain. It ends with a newline."""
     columns, _ = terminal.size()
-    width = min(columns, _WIDEST)
+    width = min(max(columns, _NARROWEST), _WIDEST)
     if terminal.is_screen:
         from reka_cli.help import styled
 

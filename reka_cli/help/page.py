@@ -50,9 +50,9 @@ class Page:
 
 
 def program_page(context: Context, topics: Iterable[tuple[str, str]]) -> Page:
-    """Return the page of the program: its commands, and the topics, which are names and summaries."""
-    group = context.command
-    commands = [Entry(name, summary_of(command)) for name, command in sorted(group.commands.items())]
+    """Return the page of the program. `topics` are names and summaries."""
+    named = sorted(context.command.commands.items())
+    commands = [Entry(name, summary_of(command)) for name, command in named]
     help_topics = [Entry(f"help {name}", summary) for name, summary in topics]
     sections = (
         Section("Commands", tuple(commands)),
@@ -91,7 +91,7 @@ def _one_line(text: str) -> str:
 
 def _option_sections(context: Context) -> tuple[Section, ...]:
     groups: dict[str, list[Entry]] = {}
-    parameters = context.command.get_params(context)
+    parameters = [one for one in context.command.get_params(context) if not one.hidden]
     diagnostics = [one for one in parameters if one.rich_help_panel == "Diagnostics"]
     group_of_help = "Diagnostics" if diagnostics else "Options"
     for parameter in parameters:

@@ -64,7 +64,12 @@ def hint_for_topic(word: str, names: Iterable[str]) -> str:
 
 
 def hint_for_option(option: str, command: str, options: Mapping[str, Iterable[str]]) -> str:
-    """Return a hint for an option that `command` does not have; `options` has those of each command."""
+    """Return a hint for an option that `command` does not have.
+
+    `options` has the options of each command that could be meant.
+    """
+    if " " in option:
+        return f"put -- before a prompt that begins with a dash: {command} -- PROMPT"
     known = [one for one in options[command] if one.startswith("--")]
     other = _OPTIONS.get(option)
     if other and other.split()[0] in known:

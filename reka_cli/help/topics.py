@@ -1,4 +1,4 @@
-"""Topics of help that belong to no single command; what they say comes from the modules that do it."""
+"""Topics of help. What they say comes from the modules that do it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def exit_code_entries() -> tuple[Entry, ...]:
 def _exit_codes() -> Page:
     return _page(
         "exit-codes",
-        "Errors are printed on stderr: one line that begins with error:, and, where there is a cure, "
-        "one that begins with hint:. In the formats json and jsonl they are one line of JSON, with the "
-        "word that stands beside each code here.",
+        "Errors are printed on stderr: one line that begins with error:, and, where there is a "
+        "cure, one that begins with hint:. In the formats json and jsonl they are one line of "
+        "JSON, with the word that stands beside each code here.",
         Section("Exit codes", exit_code_entries()),
         examples=(
             'reka-cli ask "What can you see?" cat.jpeg || echo "exit code $?"',
@@ -46,8 +46,8 @@ def _environment() -> Page:
 
     return _page(
         "environment",
-        "An option takes precedence over a variable, a variable over what login stored, and that over "
-        "config.toml. REKA_TOKEN takes precedence over REKA_COOKIES.",
+        "An option takes precedence over a variable, a variable over what login stored, and "
+        "that over config.toml. REKA_TOKEN takes precedence over REKA_COOKIES.",
         Section("Environment variables", _entries(config.VARIABLES.items())),
         Section("Standard variables", _entries(config.STANDARD_VARIABLES.items())),
         Section("Keys of config.toml", _entries(config.PREFERENCES.items())),
@@ -66,10 +66,10 @@ def _images() -> Page:
     formats = [(one.name, _how_it_is_sent(one.walk is not None, one.extra)) for one in FORMATS]
     return _page(
         "images",
-        "The format is detected from the content. Files that are not images, are truncated or are too "
-        "large are rejected before anything is sent. Images are rotated upright, shrunk (--max-side) and "
-        "stripped of location, time and camera metadata (--keep-metadata keeps it). The web "
-        "session takes one image per question.",
+        "The format is detected from the content. Files that are not images, are truncated or "
+        "are too large are rejected before anything is sent. Images are rotated upright, shrunk "
+        "(--max-side) and stripped of location, time and camera metadata (--keep-metadata keeps "
+        "it). The web session takes one image per question.",
         Section("Sources", _entries(sources.usages())),
         Section("Names and parts", _entries(sources.AROUND)),
         Section("Formats", _entries(formats)),
@@ -99,4 +99,6 @@ def _entries(pairs: Iterable[tuple[str, str]]) -> tuple[Entry, ...]:
 def _how_it_is_sent(as_is: bool, extra: str | None) -> str:
     if as_is:
         return "Sent as it is where nothing has to be changed."
-    return f"Converted to JPEG or PNG. This needs reka-cli[{extra}]." if extra else "Converted to JPEG or PNG."
+    if extra:
+        return f"Converted to JPEG or PNG. This needs reka-cli[{extra}]."
+    return "Converted to JPEG or PNG."

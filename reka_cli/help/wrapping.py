@@ -1,4 +1,4 @@
-"""Where the lines of help are broken: between words, and in a command so that it can still be pasted."""
+"""Line breaks of help: between words, and in a command so that it can still be pasted."""
 
 from __future__ import annotations
 

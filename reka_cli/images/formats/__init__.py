@@ -48,9 +48,8 @@ _MAGIC = (
     *((magic, _TIFF) for magic in tiff.MAGIC),
     (b"%PDF-", Format("PDF", "application/pdf", is_picture=False, extra="pdf")),
 )
-FORMATS = tuple({
-    one.name: one for one in (*(found for _, found in _MAGIC), _WEBP, *_IN_BOXES.values(), _BMP, _PPM)
-}.values())  # fmt: skip
+_WITH_MAGIC = dict.fromkeys(found for _, found in _MAGIC)  # TIFF has several
+FORMATS = (*_WITH_MAGIC, _WEBP, *_IN_BOXES.values(), _BMP, _PPM)
 
 
 def detect(head: bytes) -> Format | None:

@@ -38,7 +38,7 @@ PATHS = (
 AROUND = (
     ("NAME=IMAGE", "Tells the model what you call the image, such as before=old.png."),
     ("IMAGE#page=2", "One page of a TIFF or PDF."),
-    ("IMAGE#xywh=X,Y,W,H", "A region in pixels; with percent: before the numbers, in percent of the size."),
+    ("IMAGE#xywh=X,Y,W,H", "A region in pixels. With percent: before the numbers, in percent of the size."),
 )
 
 _STANDARD_INPUT = "-"

@@ -13,7 +13,7 @@ from reka_cli.limits.deadline import Deadline
 
 USAGE = (
     "https://URL",
-    "A download, http or https, within 30 seconds. A user name and password are sent to the host of the URL only.",
+    "A download (http or https) of at most 30 s. A password in it is sent to its host only.",
 )
 
 _DOWNLOAD_S = 30.0
