@@ -265,7 +265,9 @@ def _end(code: int) -> NoReturn:
         except OSError as error:
             code = 120
             if stream is sys.stdout:
-                sys.stderr.write(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n")
+                sys.stderr.write(
+                    f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n"
+                )
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         signal.raise_signal(-code)
@@ -298,7 +300,15 @@ def _prepare() -> None:
     for module in pkgutil.walk_packages(package.__path__, "reka_cli."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    for name in ("requests", "rich.console", "rich.table", "rich.text", "rich.markdown", "PIL.Image", "typer.core"):
+    for name in (
+        "requests",
+        "rich.console",
+        "rich.table",
+        "rich.text",
+        "rich.markdown",
+        "PIL.Image",
+        "typer.core",
+    ):
         import_module(name)
     gc.collect()
     gc.freeze()

@@ -50,7 +50,9 @@ class Exchange:
         self.received_bytes = 0
         self._host = host
         self._silence_s = math.inf  # until the body begins, the deadline alone counts
-        self._ends_at = math.inf  # of the monotonic clock, where there is less time than for the question
+        self._ends_at = (
+            math.inf
+        )  # of the monotonic clock, where there is less time than for the question
         self._is_connecting = False
         # only the thread that takes the socket out may use it: taking is atomic and needs no lock
         self._in_use: deque[socket.socket] = deque(maxlen=1)
@@ -70,7 +72,7 @@ class Exchange:
 
     def remaining_s(self) -> float:
         """Return how long the next read or write may take; raise what ended the question."""
-        self.call.cancellation.check()
+        self.call.cancellation.raise_if_canceled()
         left_s = min(self.call.limits.deadline.remaining_s(), self._ends_at - time.monotonic())
         if left_s <= 0:
             raise self.timeout()
@@ -94,7 +96,7 @@ class Exchange:
         if self._is_connecting:
             return TimeoutError()
         limits = self.call.limits
-        if self._silence_s == math.inf or limits.deadline.passed:
+        if self._silence_s == math.inf or limits.deadline.has_passed:
             return limits.deadline.error()
         return DeadlineExceeded(
             f"{self._host} was silent for {self._silence_s:g} s",
@@ -129,7 +131,7 @@ class Exchange:
 
 
 @contextmanager
-def working_for(exchange: Exchange) -> Iterator[None]:
+def use_exchange(exchange: Exchange) -> Iterator[None]:
     """Let the connections of this thread work for an exchange; a signal handler may send a request meanwhile."""
     before = getattr(_current, "exchange", None)
     _current.exchange = exchange
@@ -180,7 +182,9 @@ class _Connection(HTTPConnection):
         try:
             with self._exchange.connecting():
                 super().connect()
-        except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
+        except (
+            TimeoutError
+        ) as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
             raise ConnectTimeoutError(self, "connecting took too long") from error
         finally:
             self._unsent = unsent
@@ -259,7 +263,7 @@ class _Connection(HTTPConnection):
                 close()
 
         try:
-            exchange.call.in_time(work, within_s)
+            exchange.call.run_in_thread(work, within_s)
         except BaseException:
             is_too_late.set()
             close()
@@ -378,7 +382,7 @@ class _BoundedReader(io.RawIOBase):
             raise exchange.timeout() from error
         exchange.received_bytes += count
         if not count:
-            exchange.call.cancellation.check()  # an aborted connection looks like one that ended
+            exchange.call.cancellation.raise_if_canceled()  # an aborted connection looks like one that ended
         return count
 
     def close(self) -> None:
@@ -402,7 +406,9 @@ class _Resolves(Protocol):
     timeout: float | None
 
 
-def _first_that_answers(connection: _Resolves, connect: Callable[[], socket.socket], within_s: float) -> socket.socket:
+def _first_that_answers(
+    connection: _Resolves, connect: Callable[[], socket.socket], within_s: float
+) -> socket.socket:
     """Try one address after the other, each for its share of the time.
 
     The first may lead nowhere, as IPv6 often does.
@@ -425,7 +431,9 @@ def _first_that_answers(connection: _Resolves, connect: Callable[[], socket.sock
 def _addresses(connection: Any, name: str) -> list[str]:
     """Look a name up; return its addresses, IPv6 and IPv4 in turn, in the order of the resolver."""
     try:
-        found = socket.getaddrinfo(name.strip("[]"), connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+        found = socket.getaddrinfo(
+            name.strip("[]"), connection.port, allowed_gai_family(), socket.SOCK_STREAM
+        )
     except socket.gaierror as error:
         raise NameResolutionError(name, connection, error) from error
     except UnicodeError:

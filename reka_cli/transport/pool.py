@@ -16,7 +16,7 @@ from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
-from reka_cli.transport.pace import SharedPace
+from reka_cli.transport.rate_limit import SharedRateLimits
 
 USER_AGENT = f"reka-cli/{__version__}"
 
@@ -31,8 +31,8 @@ class ConnectionPool:
     that its requests keep.
     """
 
-    def __init__(self, pace: SharedPace | None = None) -> None:
-        self.pace = pace
+    def __init__(self, rate_limits: SharedRateLimits | None = None) -> None:
+        self.rate_limits = rate_limits
         self._adapter = Adapter()
         self._process = os.getpid()
         self._closing = weakref.finalize(self, self._adapter.close)
@@ -51,19 +51,23 @@ class ConnectionPool:
         requests, urllib3 and sockets raise.
         """
         # a session would add cookies, credentials of .netrc and a search for redirects
-        request = requests.Request(method, url, headers={**_HEADERS, **headers}, auth=_leave_unchanged).prepare()
+        request = requests.Request(
+            method, url, headers={**_HEADERS, **headers}, auth=_leave_unchanged
+        ).prepare()
         if body:
             request.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of bytes
             request.headers["Content-Type"] = body.content_type
             request.headers["Content-Length"] = str(len(body))
         timeout_s = exchange.remaining_s()
         is_local = is_loopback(urlsplit(url).hostname or "")
-        with connections.working_for(exchange):
+        with connections.use_exchange(exchange):
             return self._open_adapter().send(
                 request,
                 stream=True,
                 timeout=(timeout_s, timeout_s),  # connections bound themselves
-                verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+                verify=os.environ.get("REQUESTS_CA_BUNDLE")
+                or os.environ.get("CURL_CA_BUNDLE")
+                or True,
                 # a proxy of the environment cannot reach our loopback
                 proxies={} if is_local else get_environ_proxies(url),
             )

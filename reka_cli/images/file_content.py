@@ -11,11 +11,19 @@ from typing import BinaryIO
 
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
-from reka_cli.files import reading
-from reka_cli.images.preparation import LARGEST
+from reka_cli.files import translate_read_errors
+from reka_cli.images.preparation import MAX_IMAGE_BYTES
 from reka_cli.messages import BLOCK_BYTES
 
-__all__ = ["LARGEST", "Content", "Found", "InMemory", "OnDisk", "Parts", "Span"]
+__all__ = [
+    "MAX_IMAGE_BYTES",
+    "ByteRange",
+    "Content",
+    "ContentParts",
+    "FoundImage",
+    "InMemory",
+    "OnDisk",
+]
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,14 @@ class OnDisk:
 
         Raises BadInput if it cannot be read or is no longer what was found.
         """
-        with reading(self.path):
+        with translate_read_errors(self.path):
             file = self.path.open("rb", buffering=0)
         try:
             data = None
             if self.size_bytes <= BLOCK_BYTES:
-                with reading(self.path):
+                with translate_read_errors(self.path):
                     data = file.read(self.size_bytes)
-            self.check(file)
+            self.check_unchanged(file)
         except BaseException:
             file.close()
             raise
@@ -67,24 +75,26 @@ class OnDisk:
             return io.BufferedReader(file)
         file.close()
         if len(data) != self.size_bytes:
-            raise self.changed()
+            raise self.changed_error()
         return io.BytesIO(data)
 
-    def check(self, file: BinaryIO | io.FileIO) -> None:
+    def check_unchanged(self, file: BinaryIO | io.FileIO) -> None:
         """Raise BadInput unless the open file is still what was found."""
         if not isinstance(file, io.BytesIO) and _stamp(os.fstat(file.fileno())) != self.stamp:
-            raise self.changed()
+            raise self.changed_error()
 
-    def changed(self) -> BadInput:
-        return BadInput(f"{one_line(self.path.name)} was changed while it was being read", hint="ask again")
+    def changed_error(self) -> BadInput:
+        return BadInput(
+            f"{one_line(self.path.name)} was changed while it was being read", hint="ask again"
+        )
 
 
 Content = InMemory | OnDisk
 
 
 @dataclass(frozen=True)
-class Found:
-    """A picture as the user has it: `label` is the NAME of NAME=X, `fragment` what followed `#`, without it."""
+class FoundImage:
+    """An image as the user has it: `label` is the NAME of NAME=X, `fragment` what followed `#`, without it."""
 
     content: Content
     name: str
@@ -93,7 +103,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """`length` bytes of a content, from `start`."""
 
     content: Content
@@ -103,39 +113,43 @@ class Span:
     def blocks(self) -> Iterator[bytes]:
         if isinstance(self.content, InMemory):
             view = memoryview(self.content.data)[self.start : self.start + self.length]
-            yield from (bytes(view[at : at + BLOCK_BYTES]) for at in range(0, self.length, BLOCK_BYTES))
+            yield from (
+                bytes(view[at : at + BLOCK_BYTES]) for at in range(0, self.length, BLOCK_BYTES)
+            )
             return
         with self.content.open() as file:
             file.seek(self.start)
             left = self.length
             while left:
                 block = file.read(min(left, BLOCK_BYTES))
-                # before a block goes out, so that nobody gets a picture that is half of one and half of another
-                self.content.check(file)
+                # before a block goes out, so that nobody gets an image that is half of one and half of another
+                self.content.check_unchanged(file)
                 if not block:
-                    raise self.content.changed()
+                    raise self.content.changed_error()
                 left -= len(block)
                 yield block
 
 
 @dataclass(frozen=True)
-class Parts:
+class ContentParts:
     """What is sent, in order; `blocks` gives it from the start each time."""
 
-    pieces: tuple[bytes | Span, ...]
+    pieces: tuple[bytes | ByteRange, ...]
 
     @classmethod
-    def whole(cls, content: Content) -> Parts:
-        return cls((Span(content, 0, content.size_bytes),))
+    def whole(cls, content: Content) -> ContentParts:
+        return cls((ByteRange(content, 0, content.size_bytes),))
 
     @property
     def size_bytes(self) -> int:
-        return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in self.pieces)
+        return sum(
+            piece.length if isinstance(piece, ByteRange) else len(piece) for piece in self.pieces
+        )
 
     def blocks(self) -> Iterator[bytes]:
         """Give the bytes in blocks; raise BadInput if a file is no longer what was found."""
         for piece in self.pieces:
-            yield from piece.blocks() if isinstance(piece, Span) else (piece,)
+            yield from piece.blocks() if isinstance(piece, ByteRange) else (piece,)
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:
