@@ -1,4 +1,4 @@
-"""Ask Reka's multimodal models about pictures (unofficial).
+"""Ask Reka's multimodal models about images (unofficial).
 
 >>> from reka_cli import Client
 >>> answer = Client(provider="sandbox").ask("What can you see?", images=["docs/images/cat.jpeg"])
@@ -50,7 +50,7 @@ __all__ = [
     "__version__",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Answer": "answer",
     "Client": "client",
     "Image": "messages",
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

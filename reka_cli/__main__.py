@@ -6,12 +6,14 @@ import gc
 import os
 import sys
 
-_ALLOCATIONS = 100_000  # between two searches for garbage; all imports of a question together are fewer
+_ALLOCATIONS = (
+    100_000  # between two searches for garbage; all imports of a question together are fewer
+)
 
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:] == ["--version"] and _tell_version():
+    if sys.argv[1:] in (["--version"], ["-V"]) and _tell_version():
         return
     _occupy_closed_streams()
     import signal
@@ -19,7 +21,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # while the command line is imported there is nothing to unwind: Ctrl-C just ends it, without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.set_threshold(_ALLOCATIONS)  # what is imported is no garbage, and would be searched again and again
+    gc.set_threshold(
+        _ALLOCATIONS
+    )  # what is imported is no garbage, and would be searched again and again
     from reka_cli.cli import entry
 
     try:

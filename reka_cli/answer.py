@@ -14,11 +14,25 @@ from typing import Self, assert_never
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
 from reka_cli.escapes import clean
 from reka_cli.limits.call import Cancellation
-from reka_cli.messages import Done, Event, Events, Image, Notice, ReasoningDelta, Start, TextDelta, Usage
+from reka_cli.messages import (
+    Done,
+    Event,
+    Events,
+    Image,
+    Notice,
+    ReasoningDelta,
+    Start,
+    TextDelta,
+    Usage,
+)
 
-LONGEST = 32_000_000  # characters, reasoning too: some times what the longest context of a model holds
+MAX_CHARACTERS = (
+    32_000_000  # characters, reasoning too: some times what the longest context of a model holds
+)
 
-_WHOLE = frozenset({"stop"})  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
+_WHOLE = frozenset(
+    {"stop"}
+)  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
 _WORD = r"[A-Za-z_-]{1,30}"
 _CUT = {
     "length": "the answer was cut off: it reached the longest the service gives",
@@ -27,16 +41,16 @@ _CUT = {
 }
 
 
-def bounded(events: Events) -> Events:
-    """Pass on no more than LONGEST characters, so that memory stays flat whatever comes; raise ServiceError then."""
-    left = LONGEST
+def limit_length(events: Events) -> Events:
+    """Pass on no more than MAX_CHARACTERS characters, so that memory stays flat whatever comes; raise ServiceError then."""
+    left = MAX_CHARACTERS
     with closing(events):
         for event in events:
             if isinstance(event, TextDelta | ReasoningDelta):
                 left -= len(event.text)
                 if left < 0:
                     raise ServiceError(
-                        f"the service sent more than {LONGEST // 10**6} million characters as one answer"
+                        f"the service sent more than {MAX_CHARACTERS // 10**6} million characters as one answer"
                     )
             yield event
 
@@ -70,7 +84,7 @@ class Answer:
         self._cancellation = cancellation or Cancellation()
         self._record = _Record(model)
         # the generator knows the record and not the answer: no cycle keeps what is dropped
-        self._events = _recorded(events, self._record, allow_partial=allow_partial)
+        self._events = _record_events(events, self._record, allow_partial=allow_partial)
 
     def __enter__(self) -> Self:
         return self
@@ -229,7 +243,7 @@ class _Record:
         self.failure = copy(error)
         return error
 
-    def check(self) -> None:
+    def raise_if_incomplete(self) -> None:
         """Raise IncompleteAnswer if the answer is not complete."""
         lack = self.lack()
         if lack:
@@ -240,18 +254,26 @@ class _Record:
         if self.finish_reason in _WHOLE:
             return None if self.has_text else IncompleteAnswer("the answer is empty")
         if self.finish_reason is None:
-            return IncompleteAnswer("the answer was cut off: the service did not say that this is its end")
+            return IncompleteAnswer(
+                "the answer was cut off: the service did not say that this is its end"
+            )
         if self.finish_reason == "length" and self.reasoning.getvalue() and not self.has_text:
             message = "the answer is empty: the reasoning used up the tokens it may take"
             return IncompleteAnswer(message, hint="--max-tokens with a higher number")
         # a word, and nothing that a service might smuggle into a message of ours
-        reason = repr(self.finish_reason) if re.fullmatch(_WORD, self.finish_reason) else "something else"
+        reason = (
+            repr(self.finish_reason)
+            if re.fullmatch(_WORD, self.finish_reason)
+            else "something else"
+        )
         return IncompleteAnswer(
-            _CUT.get(self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'")
+            _CUT.get(
+                self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'"
+            )
         )
 
 
-def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events:
+def _record_events(events: Events, record: _Record, *, allow_partial: bool) -> Events:
     """Pass events on, record them, and raise after the last one what keeps the answer from being complete."""
     try:
         for event in events:
@@ -262,12 +284,14 @@ def _recorded(events: Events, record: _Record, *, allow_partial: bool) -> Events
             if lack:
                 yield Notice(f"{lack.message} (accepted as it is)")
         else:
-            record.check()
+            record.raise_if_incomplete()
         record.failure = None
     except RekaError as error:
         release_frames(error)
         if isinstance(error, NetworkError) and record.passed_on_chars:
-            raise record.fail(IncompleteAnswer(f"the answer was cut off: {error.message}")) from error
+            raise record.fail(
+                IncompleteAnswer(f"the answer was cut off: {error.message}")
+            ) from error
         record.fail(error)
         raise
     finally:

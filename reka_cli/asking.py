@@ -21,7 +21,7 @@ from reka_cli.terminal.output import output_path
 from reka_cli.terminal.stdin import PIPED_IMAGE, read_image, read_text
 
 _FORBIDDEN = "- reads standard input, which --no-stdin forbids"
-_EXAMPLE = 'reka-cli ask "What can you see?" picture.jpg'
+_EXAMPLE = 'reka-cli ask "What can you see?" image.jpg'
 
 
 # NamedTuple, because making two dataclasses of this size would cost 1 ms at every start
@@ -64,7 +64,7 @@ def open_client(options: AskOptions, terminal: Terminal) -> Client:
     """Return a client that reads `-` from standard input and reports progress to the terminal."""
 
     def read_stdin(deadline: Deadline) -> bytes:
-        return read_image(terminal, deadline, images.LARGEST)
+        return read_image(terminal, deadline, images.MAX_IMAGE_BYTES)
 
     return Client(
         options.provider,
@@ -75,8 +75,8 @@ def open_client(options: AskOptions, terminal: Terminal) -> Client:
         waits_for_limits=options.waits_for_limits,
         config=Config.read(insecure_http=options.allows_http),
         log=terminal.debug if options.debug else None,
-        pictures=options.preparation,
-        progress=terminal.uploading,
+        preparation=options.preparation,
+        progress=terminal.show_upload,
         stdin=read_stdin,
     )
 
@@ -152,15 +152,15 @@ def destination(output: str | None, question: Question, terminal: Terminal) -> I
         terminal.check_output()
         yield
         return
-    with output_file(path, question.deadline) as descriptor, terminal.answering_to(descriptor):
+    with output_file(path, question.deadline) as descriptor, terminal.redirect_answer(descriptor):
         yield
     terminal.detail(f"the answer is in {path}")
 
 
 def _reject_image_as_prompt(prompt: str | None) -> None:
-    if prompt and images.looks_like_one(prompt):
+    if prompt and images.is_image_file(prompt):
         raise UsageError(
-            f"{prompt} is a picture, not a question",
+            f"{prompt} is an image, not a question",
             hint=f'reka-cli ask -i {shlex.quote(prompt)} "What can you see?"',
         )
 
@@ -171,9 +171,9 @@ def _check_dashes(prompt: str | None, sources: Sequence[str], options: AskOption
     if dashes and not options.reads_stdin:
         raise UsageError(_FORBIDDEN)
     if len(dashes) > 1:
-        raise UsageError("standard input is one picture: - can be given once", hint=PIPED_IMAGE)
+        raise UsageError("standard input is one image: - can be given once", hint=PIPED_IMAGE)
     if dashes and prompt in (None, "-"):
-        message = "standard input is the picture: the question must be an argument"
+        message = "standard input is the image: the question must be an argument"
         raise UsageError(message, hint=PIPED_IMAGE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -12,10 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from reka_cli.answer import Answer, bounded
+from reka_cli.answer import Answer, limit_length
 from reka_cli.config import Config
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.images import AS_USUAL, Preparation
+from reka_cli.images import DEFAULT_PREPARATION, Preparation
 from reka_cli.images.videos import load as load_video
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from reka_cli.completions import Chat
     from reka_cli.images import Source
     from reka_cli.providers import Provider
-    from reka_cli.providers._catalogue import Model
+    from reka_cli.providers._models import Model
     from reka_cli.schema.validator import Validator
     from reka_cli.transport import ConnectionPool
 
@@ -55,7 +56,7 @@ class Client:
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
     `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
-    redacted. `pictures` says how they are made ready; `progress` is told the name of a picture, how many of its bytes
+    redacted. `preparation` says how images are made ready; `progress` is told the name of an image, how many of its bytes
     were sent, and how many it has. `stdin` reads the image that `-` stands for, until a deadline; without it `-` is
     rejected.
     """
@@ -72,10 +73,15 @@ class Client:
         waits_for_limits: bool = True,
         config: Config | None = None,
         log: Callable[[str], None] | None = None,
-        pictures: Preparation = AS_USUAL,
+        preparation: Preparation = DEFAULT_PREPARATION,
         progress: Progress | None = None,
         stdin: Callable[[Deadline], bytes] | None = None,
+        pictures: Preparation | None = None,  # deprecated name
     ) -> None:
+        if pictures is not None:  # deprecated name
+            message = "Client(pictures=...) is now Client(preparation=...)"  # deprecated name
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            preparation = pictures  # deprecated name
         self._config = config or Config.read()
         self._provider = provider or self._config.provider
         self._model = model or self._config.model
@@ -85,13 +91,13 @@ class Client:
         self._allow_partial = allow_partial
         self._waits_for_limits = waits_for_limits
         self._log = log
-        self._pictures = pictures
+        self._preparation = preparation
         self._progress = progress
         self._stdin = stdin
         self._lock = threading.RLock()
         self._pool: ConnectionPool | None = None
         self._providers: dict[str | type[Provider], Provider] = {}
-        self._chosen: dict[str | None, str] = {}  # the provider that `auto` means, by model
+        self._auto_providers: dict[str | None, str] = {}  # the provider that `auto` means, by model
         self._open_calls: weakref.WeakSet[Call] = weakref.WeakSet()
         self._is_closed = False
 
@@ -125,8 +131,10 @@ class Client:
 
         return Chat(self.send, self.load)
 
-    def load(self, images: Iterable[Source | Image], deadline: Deadline | None = None) -> tuple[Image, ...]:
-        """Make pictures ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
+    def load(
+        self, images: Iterable[Source | Image], deadline: Deadline | None = None
+    ) -> tuple[Image, ...]:
+        """Make images ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
         if not images:
             return ()
         from reka_cli.images import load_all
@@ -134,7 +142,9 @@ class Client:
         until = deadline or Deadline.after(self._timeout_s)
         read_stdin = self._stdin
         stdin = None if read_stdin is None else lambda: read_stdin(until)
-        return load_all(images, until, self._pictures, stdin=stdin, log=self._log, pool=self._connections)
+        return load_all(
+            images, until, self._preparation, stdin=stdin, log=self._log, pool=self._connections
+        )
 
     def ask(
         self,
@@ -176,18 +186,24 @@ class Client:
         """Send a whole conversation that ends with a question."""
         for message in messages:
             _check_text(message)
-        if not messages or not (messages[-1].text.strip() or messages[-1].images or messages[-1].videos):
-            raise UsageError("there is no question", hint='reka-cli ask "What can you see?" picture.jpg')
+        if not messages or not (
+            messages[-1].text.strip() or messages[-1].images or messages[-1].videos
+        ):
+            raise UsageError(
+                "there is no question", hint='reka-cli ask "What can you see?" image.jpg'
+            )
         _check_options(options)
         validator = None if schema is None else _validator(schema)
         model = model or self._model
         call = self._call(deadline or Deadline.after(self._timeout_s))
         provider = self._provider_for(model)
-        told = tuple(_told_names(_watched(message, self._progress)) for message in messages)
-        request = ChatRequest(told, model or provider.default_model, options, schema)
+        sent = tuple(
+            _add_image_names(_track_uploads(message, self._progress)) for message in messages
+        )
+        request = ChatRequest(sent, model or provider.default_model, options, schema)
 
         def ask(request: ChatRequest) -> Events:
-            return bounded(provider.events(request, call))
+            return limit_length(provider.events(request, call))
 
         if validator is None:
             events = ask(request)
@@ -197,7 +213,7 @@ class Client:
             events = ask_until_valid(ask, request, validator, allow_partial=self._allow_partial)
         images = [image for message in messages for image in message.images]
         if notices := [image.notice for image in messages[-1].images if image.notice]:
-            events = _with_notices(events, notices)
+            events = _add_notices(events, notices)
         return Answer(
             events,
             provider.name,
@@ -207,14 +223,16 @@ class Client:
             cancellation=call.cancellation,
         )
 
-    def models(self, *, refresh: bool = False, notice: Callable[[str], None] | None = None) -> Listing:
+    def models(
+        self, *, refresh: bool = False, notice: Callable[[str], None] | None = None
+    ) -> Listing:
         """List what can be asked, up to a day old unless `refresh`; `notice` is told what a user should know of it.
 
         Raises what a question raises.
         """
         provider = self._provider_for(None)
         call = self._call(Deadline.after(self._timeout_s))
-        models = finished(provider.models(call, refresh=refresh), notice)
+        models = run_to_completion(provider.models(call, refresh=refresh), notice)
         only = models[0].id if len(models) == 1 else None
         return Listing(provider.name, models, self._model or provider.default_model or only)
 
@@ -224,13 +242,13 @@ class Client:
         Raises NotLoggedIn if it does not, and what a question raises.
         """
         provider = self._provider_for(self._model)
-        finished(provider.check(self._call(Deadline.after(self._timeout_s))), notice)
+        run_to_completion(provider.check(self._call(Deadline.after(self._timeout_s))), notice)
         return provider.name
 
     def _call(self, deadline: Deadline) -> Call:
         limits = Limits(
             deadline,
-            _positive_s(self._idle_timeout_s),
+            _check_seconds(self._idle_timeout_s),
             retries=self._retries,
             waits_for_limits=self._waits_for_limits,
         )
@@ -256,19 +274,19 @@ class Client:
     def _provider_key(self, model: str | None) -> str | type[Provider]:
         if self._provider != "auto":
             return self._provider
-        if model not in self._chosen:
+        if model not in self._auto_providers:
             from reka_cli import providers
 
-            self._chosen[model] = providers.choose(self._config, model)
-        return self._chosen[model]
+            self._auto_providers[model] = providers.choose(self._config, model)
+        return self._auto_providers[model]
 
     def _connections(self) -> ConnectionPool:
         from reka_cli.transport import ConnectionPool
-        from reka_cli.transport.pace import SharedPace
+        from reka_cli.transport.rate_limit import SharedRateLimits
 
         with self._lock:
             self._check_open()
-            self._pool = self._pool or ConnectionPool(SharedPace(self._config.state_dir))
+            self._pool = self._pool or ConnectionPool(SharedRateLimits(self._config.state_dir))
             return self._pool
 
     def _check_open(self) -> None:
@@ -276,15 +294,17 @@ class Client:
             raise UsageError("the client is closed", hint="make a new Client")
 
 
-def finished(asking: Generator[Notice, None, T], notice: Callable[[str], None] | None = None) -> T:
+def run_to_completion(
+    asking: Generator[Notice, None, T], notice: Callable[[str], None] | None = None
+) -> T:
     """Run to its end what asks a service, and give what it returns; `notice` is told what comes on the way."""
     while True:
         try:
-            said = next(asking)
+            event = next(asking)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         if notice:
-            notice(said.text)
+            notice(event.text)
 
 
 def _validator(schema: dict[str, Any]) -> Validator:
@@ -300,22 +320,26 @@ def _check_text(message: Message) -> None:
         raise BadInput("the question holds bytes that are not UTF-8 text") from error
 
 
-def _told_names(message: Message) -> Message:
-    """Tell the model what the user calls the pictures, in a line before the question: no wire has a place for it."""
-    said = []
+def _add_image_names(message: Message) -> Message:
+    """Tell the model what the user calls the images, in a line before the question: no protocol has a place for it."""
+    names = []
     for label, run in groupby(enumerate(message.images, 1), key=lambda one: one[1].label):
         numbers = [number for number, _ in run]
-        which = f"Image {numbers[0]} is" if len(numbers) == 1 else f"Images {numbers[0]} to {numbers[-1]} are"
-        said += [f'{which} "{label}"'] if label else []
-    if not said:
+        which = (
+            f"Image {numbers[0]} is"
+            if len(numbers) == 1
+            else f"Images {numbers[0]} to {numbers[-1]} are"
+        )
+        names += [f'{which} "{label}"'] if label else []
+    if not names:
         return message
-    told = ", ".join([said[0], *(one[0].lower() + one[1:] for one in said[1:])]) + "."
-    return replace(message, text="\n\n".join(part for part in (told, message.text) if part))
+    introduction = ", ".join([names[0], *(one[0].lower() + one[1:] for one in names[1:])]) + "."
+    return replace(message, text="\n\n".join(part for part in (introduction, message.text) if part))
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """The bytes of a picture, of which is told how many were taken."""
+class _TrackedImage:
+    """The bytes of an image, of which is told how many were taken."""
 
     image: Image
     progress: Progress
@@ -332,14 +356,17 @@ class _Watched:
             self.progress(self.image.name, taken, self.size_bytes)
 
 
-def _watched(message: Message, progress: Progress | None) -> Message:
+def _track_uploads(message: Message, progress: Progress | None) -> Message:
     if progress is None:
         return message
-    return replace(message, images=tuple(replace(one, content=_Watched(one, progress)) for one in message.images))
+    return replace(
+        message,
+        images=tuple(replace(one, content=_TrackedImage(one, progress)) for one in message.images),
+    )
 
 
-def _with_notices(events: Events, notices: Sequence[str]) -> Events:
-    """Say how pictures were changed as soon as the question is on its way."""
+def _add_notices(events: Events, notices: Sequence[str]) -> Events:
+    """Say how images were changed as soon as the question is on its way."""
     with closing(events):
         for event in events:
             yield event
@@ -352,5 +379,5 @@ def _check_options(options: Options) -> None:
         raise UsageError(f"a temperature is a number, not {options.temperature}")
 
 
-def _positive_s(seconds: float) -> float:
+def _check_seconds(seconds: float) -> float:
     return Deadline.after(seconds).total_s

@@ -17,7 +17,7 @@ _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
-class Delta:
+class ChoiceDelta:
     """The new part of the answer; `content` and `reasoning_content` are None where there is none."""
 
     content: str | None = None
@@ -26,7 +26,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class ChunkChoice:
-    delta: Delta
+    delta: ChoiceDelta
     finish_reason: str | None = None
     index: int = 0
 
@@ -70,11 +70,13 @@ class ChatCompletion:
 class Send(Protocol):
     """What `Client.send` does: ask with a whole conversation."""
 
-    def __call__(self, messages: Sequence[Message], model: str | None, options: Options) -> Answer: ...
+    def __call__(
+        self, messages: Sequence[Message], model: str | None, options: Options
+    ) -> Answer: ...
 
 
 class Load(Protocol):
-    """What `Client.load` does: make pictures ready."""
+    """What `Client.load` does: make images ready."""
 
     def __call__(self, images: Iterable[Source | Image]) -> tuple[Image, ...]: ...
 
@@ -142,10 +144,10 @@ class Completions:
         `choices[0].delta.content` is the new text; else one completion. Raises RekaError, as Answer does.
         """
         turns = [_message(one, self.load) for one in messages]
-        pictures = self.load([*([] if image is None else [image]), *images])
-        if pictures and turns:
+        loaded = self.load([*([] if image is None else [image]), *images])
+        if loaded and turns:
             last = turns[-1]
-            turns[-1] = Message(last.role, last.text, last.images + pictures)
+            turns[-1] = Message(last.role, last.text, last.images + loaded)
         answer = self.send(turns, model, Options(max_tokens, temperature, seed))
         return _chunks(answer) if stream else _completion(answer)
 
@@ -155,11 +157,17 @@ def _chunks(answer: Answer) -> Iterator[ChatCompletionChunk]:
         for event in answer:
             match event:
                 case TextDelta(text):
-                    yield ChatCompletionChunk(answer.model, [ChunkChoice(Delta(content=text))])
+                    yield ChatCompletionChunk(
+                        answer.model, [ChunkChoice(ChoiceDelta(content=text))]
+                    )
                 case ReasoningDelta(text):
-                    yield ChatCompletionChunk(answer.model, [ChunkChoice(Delta(reasoning_content=text))])
+                    yield ChatCompletionChunk(
+                        answer.model, [ChunkChoice(ChoiceDelta(reasoning_content=text))]
+                    )
                 case Done(finish_reason):
-                    yield ChatCompletionChunk(answer.model, [ChunkChoice(Delta(), finish_reason)])
+                    yield ChatCompletionChunk(
+                        answer.model, [ChunkChoice(ChoiceDelta(), finish_reason)]
+                    )
     finally:
         answer.close()
 
@@ -168,7 +176,11 @@ def _completion(answer: Answer) -> ChatCompletion:
     reasoning = "".join(event.text for event in answer if isinstance(event, ReasoningDelta)) or None
     message = ChatCompletionMessage(answer.text, reasoning_content=reasoning)
     usage = None
-    if answer.usage and answer.usage.input_tokens is not None and answer.usage.output_tokens is not None:
+    if (
+        answer.usage
+        and answer.usage.input_tokens is not None
+        and answer.usage.output_tokens is not None
+    ):
         counts = answer.usage.input_tokens, answer.usage.output_tokens
         usage = CompletionUsage(*counts, sum(counts))
     return ChatCompletion(answer.model, [Choice(message, answer.finish_reason)], usage)
@@ -183,16 +195,18 @@ def _message(one: Mapping[str, Any], load: Load) -> Message:
     if isinstance(content, str):
         return Message(cast("Role", role), content)
     texts: list[str] = []
-    pictures: list[Image] = []
+    images: list[Image] = []
     for part in content if isinstance(content, list) else [None]:
         match part:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case {"type": "image_url", "image_url": {"url": str(url)}}:
-                pictures += load([_url(url)])
+                images += load([_url(url)])
             case _:
-                raise UsageError("a message's content must be a text, or a list of text and image_url parts")
-    return Message(cast("Role", role), "\n".join(texts), tuple(pictures))
+                raise UsageError(
+                    "a message's content must be a text, or a list of text and image_url parts"
+                )
+    return Message(cast("Role", role), "\n".join(texts), tuple(images))
 
 
 def _url(text: str) -> str:

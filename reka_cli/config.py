@@ -9,11 +9,40 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reka_cli.errors import UsageError
-from reka_cli.files import read, reading, show_path
+from reka_cli.files import read, show_path, translate_read_errors
 from reka_cli.hosts import is_loopback, is_reka_host
 from reka_cli.limits.deadline import Deadline
 
-_PREFERENCES = ("model", "provider")
+# what `reka-cli help environment` shows; a variable or key that is not here is not read
+VARIABLES = {
+    "REKA_API_KEY": "API key. It is never written to disk.",
+    "REKA_API_BASE": "Base URL of an OpenAI-compatible server, ending in /v1: https, or this machine.",
+    "REKA_COOKIES": "Path of a cookie file with the web session.",
+    "REKA_TOKEN": "Bearer token of the web session, instead of cookies. It is never written to disk.",
+    "REKA_WEB_BASE": "Origin of the web session: a host of reka.ai, or this machine.",
+    "REKA_PROVIDER": "Default provider.",
+    "REKA_MODEL": "Default model.",
+    "REKA_HOME": "One folder for all files of reka-cli.",
+}
+STANDARD_VARIABLES = {
+    "HTTPS_PROXY, ALL_PROXY, NO_PROXY": "Proxy for requests, and hosts that are reached without it.",
+    "REQUESTS_CA_BUNDLE": "File with the certificates to trust, instead of the built-in ones.",
+    "NO_COLOR": "Any value turns colors off.",
+    "COLUMNS": "Width of the output where it cannot be measured, such as in a pipe.",
+    "TERM": "With the value dumb, nothing is repainted and no color is used.",
+}
+PREFERENCES = {
+    "model": "Default model.",
+    "provider": "Default provider.",
+}
+FILES = {
+    "~/.config/reka-cli/config.toml": "The keys above. It never holds a secret.",
+    "~/.local/state/reka-cli/credentials.json": (
+        "What login stored, and the access token. Mode 0600 in a 0700 folder; rejected if others can read it."
+    ),
+    "~/.local/state/reka-cli/limits.json": "Rate limits that services asked for, shared by all your processes.",
+    "~/.cache/reka-cli/": "Model lists.",
+}
 _LARGEST = 1 << 20  # bytes of config.toml
 _LONGEST_WAIT_S = 5.0  # for one that is a pipe
 
@@ -37,12 +66,15 @@ class Config:
         return urlsplit(self.web_base).hostname if self.web_base else None
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False) -> Config:
+    def read(
+        cls, environ: Mapping[str, str] | None = None, *, insecure_http: bool = False
+    ) -> Config:
         """Read the environment and the file; raise UsageError where one of them cannot be meant so.
 
         With `insecure_http`, REKA_API_BASE may be http:// on another machine.
         """
-        env = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
+        given = os.environ if environ is None else environ
+        env = {name: given[name] for name in VARIABLES if given.get(name, "").strip()}
         config_dir, state_dir, cache_dir = _folders(env)
         preferences = _preferences(config_dir / "config.toml")
         cookies = env.get("REKA_COOKIES")
@@ -82,12 +114,15 @@ def _preferences(path: Path) -> dict[str, str]:
         return {}
     import tomllib
 
-    with reading(path, UsageError):
+    with translate_read_errors(path, UsageError):
         table = tomllib.loads(content.decode())
     for name, value in table.items():
-        if name not in _PREFERENCES or not isinstance(value, str):
-            known = ", ".join(_PREFERENCES)
-            raise UsageError(f"{path}: {name} is not a preference, or not a text", hint=f"known preferences: {known}")
+        if name not in PREFERENCES or not isinstance(value, str):
+            known = ", ".join(PREFERENCES)
+            raise UsageError(
+                f"{path}: {name} is not a preference, or not a text",
+                hint=f"known preferences: {known}",
+            )
     return table
 
 
@@ -103,7 +138,10 @@ def _web_base(base: str | None) -> str | None:
             hint="export REKA_WEB_BASE=https://space.reka.ai",
         )
     if scheme != "https" and not (loopback and scheme == "http"):
-        raise UsageError("REKA_WEB_BASE must begin with https://", hint=f"export REKA_WEB_BASE=https://{hostname}")
+        raise UsageError(
+            "REKA_WEB_BASE must begin with https://",
+            hint=f"export REKA_WEB_BASE=https://{hostname}",
+        )
     return url
 
 
@@ -113,10 +151,13 @@ def _api_base(base: str | None, *, insecure_http: bool) -> str | None:
         return None
     url, scheme, hostname = _parts(base)
     if scheme not in ("http", "https") or not hostname:
-        raise UsageError("REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1")
+        raise UsageError(
+            "REKA_API_BASE is not the URL of a host", hint="export REKA_API_BASE=https://HOST/v1"
+        )
     if scheme == "http" and not (is_loopback(hostname) or insecure_http):
         raise UsageError(
-            f"REKA_API_BASE is http: the way to {hostname} is not private", hint="--insecure-http allows it"
+            f"REKA_API_BASE is http: the way to {hostname} is not private",
+            hint="--insecure-http allows it",
         )
     if not url.endswith("/v1"):
         raise UsageError("REKA_API_BASE must end in /v1", hint=f"export REKA_API_BASE={url}/v1")
@@ -135,6 +176,8 @@ def _parts(base: str) -> tuple[str, str, str]:
     except ValueError:
         return url, "", ""
     host = f"[{hostname}]" if ":" in hostname else hostname
-    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set("?#\\") & set(url)
+    plain = parts.netloc.lower() == (host if port is None else f"{host}:{port}") and not set(
+        "?#\\"
+    ) & set(url)
     plain = plain and url.isprintable() and url.isascii() and " " not in url
     return url, parts.scheme, hostname if plain else ""

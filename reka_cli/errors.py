@@ -1,4 +1,7 @@
-"""The tree of errors: each class carries its exit code and its word for scripts."""
+"""The tree of errors: each class has its exit code and its code for programs.
+
+The docstring of a class is what `reka-cli help exit-codes` says about its exit code.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ class RekaError(Exception):
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 70
 
-    def __init__(self, message: str, hint: str | None = None, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -31,63 +36,67 @@ class RekaError(Exception):
 
 
 class UsageError(RekaError):
-    """The command line, the environment or an argument of the library cannot be meant so."""
+    """The command line, an environment variable or an argument of the library is wrong."""
 
     code = "usage"
     exit_code = 2
 
 
 class NotLoggedIn(RekaError):
-    """There are no credentials, or the service no longer takes them."""
+    """Not logged in: there are no credentials, or the service no longer accepts them."""
 
     code = "not_logged_in"
     exit_code = 3
 
 
 class Refused(RekaError):
-    """The service does not want this client: 403, a challenge page, a redirect where an answer was due."""
+    """The service refused the request: 403, a challenge page or a redirect instead of an answer."""
 
     code = "refused"
     exit_code = 4
 
 
 class BadInput(RekaError):
-    """A file or a question cannot be sent as it is, or the service says so."""
+    """An input is missing, unreadable, not an image, truncated or too large; an output file cannot be
+    written; the model or the service rejects the request (400, 404, 405, 413, 415, 422).
+    """
 
     code = "bad_input"
     exit_code = 5
 
 
 class RateLimited(RekaError):
-    """Too many questions, or no credit left."""
+    """The rate limit is reached (429), or no credit is left (402)."""
 
     code = "rate_limited"
     exit_code = 6
 
 
 class ServiceError(RekaError):
-    """The service failed, or answered what cannot be read."""
+    """The service failed (5xx), or its answer cannot be read."""
 
     code = "service_error"
     exit_code = 7
 
 
 class DeadlineExceeded(RekaError):
-    """A deadline passed: total, idle or connecting."""
+    """A time limit passed: total, idle or connecting."""
 
     code = "timeout"
     exit_code = 8
 
 
 class NetworkError(RekaError):
-    """No answer began: name lookup, refused, reset, TLS, proxy."""
+    """No answer began: DNS, connection refused or reset, TLS or proxy failure."""
 
     code = "network"
     exit_code = 9
 
 
 class IncompleteAnswer(RekaError):
-    """An answer began and is not whole, or is empty."""
+    """The answer is incomplete: truncated, too long, filtered, empty, invalid against the schema, or
+    not written completely.
+    """
 
     code = "incomplete"
     exit_code = 10

@@ -21,12 +21,12 @@ from typing import Any
 LONGEST_STRING = 4096
 
 # its body has no introducer of another one, so that a run of them is not searched again from each
-_STRING_BEGIN = rf"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\n\x90\x98\x9c-\x9f]{{0,{LONGEST_STRING}}}"
+_STRING_BEGIN = (
+    rf"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\n\x90\x98\x9c-\x9f]{{0,{LONGEST_STRING}}}"
+)
 _CONTROL_BEGIN = r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}"
 _ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
-_UNWANTED = (
-    rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
+_UNWANTED = rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _NOT_ESCAPED_BY_JSON = "[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _TURNS = "[\u202a-\u202e\u2066-\u2069]"
 _HALVES = "[\ud800-\udfff]"
@@ -49,7 +49,9 @@ def json_line(value: Any) -> str:
 
 def one_line(text: str, longest: int = 80) -> str:
     """Give a foreign name as one short line: nothing invisible in it, and its middle left out if it is long."""
-    shown = "".join(one if one.isprintable() else " " if one.isspace() else "?" for one in clean(text)).strip()
+    shown = "".join(
+        one if one.isprintable() else " " if one.isspace() else "?" for one in clean(text)
+    ).strip()
     if len(shown) <= longest:
         return shown
     head = longest // 2
@@ -82,4 +84,6 @@ class Cleaner:
 
 def _is_plain(text: str) -> bool:
     """Whether there is nothing to remove, as nearly always; the patterns are compiled where there is."""
-    return text.replace("\n", "").isprintable()  # of Unicode: no controls, formats or halves of a pair
+    return text.replace(
+        "\n", ""
+    ).isprintable()  # of Unicode: no controls, formats or halves of a pair

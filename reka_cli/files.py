@@ -1,7 +1,7 @@
 """Files: the one place that reads, writes, replaces and locks them, and words what goes wrong.
 
 `read` takes a file or a pipe. `output_file` is a file of the user's that an answer or a session is
-written to. `read_state`, `replace_state` and `locked` are for files that several of our processes
+written to. `read_state`, `replace_state` and `hold_lock` are for files that several of our processes
 share.
 """
 
@@ -22,7 +22,7 @@ from typing import TypeVar
 from reka_cli.errors import BadInput, DeadlineExceeded, IncompleteAnswer, RekaError
 from reka_cli.escapes import one_line
 from reka_cli.limits.deadline import Deadline
-from reka_cli.limits.interruption import in_time
+from reka_cli.limits.worker_thread import run_in_thread
 
 T = TypeVar("T")
 AnyPath = str | os.PathLike[str]
@@ -78,7 +78,7 @@ def write_error(
 
 
 @contextlib.contextmanager
-def reading(path: AnyPath, kind: type[RekaError] = BadInput) -> Iterator[None]:
+def translate_read_errors(path: AnyPath, kind: type[RekaError] = BadInput) -> Iterator[None]:
     """Raise `kind` instead of an OSError or ValueError of the block, which reads `path`."""
     try:
         yield
@@ -87,7 +87,7 @@ def reading(path: AnyPath, kind: type[RekaError] = BadInput) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(path: AnyPath, kind: type[RekaError] = BadInput) -> Iterator[None]:
+def translate_write_errors(path: AnyPath, kind: type[RekaError] = BadInput) -> Iterator[None]:
     """Raise `kind` instead of an OSError or ValueError of the block, which writes `path`."""
     try:
         yield
@@ -116,7 +116,7 @@ def read(
         with Path(path).open("rb") as file:
             return file.read(most + 1)
 
-    with reading(path, kind):
+    with translate_read_errors(path, kind):
         try:
             is_regular = stat.S_ISREG(Path(path).stat().st_mode)
             return content() if is_regular else wait_for(content, show_path(path), deadline)
@@ -134,7 +134,7 @@ def wait_for(work: Callable[[], T], name: str, deadline: Deadline | None) -> T:
     if deadline is None:
         return work()
     try:
-        return in_time(work, deadline.remaining_s())
+        return run_in_thread(work, deadline.remaining_s())
     except TimeoutError as error:
         message = f"nothing came from {name} within {deadline.total_s:g} s"
         raise DeadlineExceeded(message) from error
@@ -168,7 +168,7 @@ def is_ours_alone(status: os.stat_result, others: int) -> bool:
 # Writing
 
 
-def abandon() -> None:
+def discard_unfinished() -> None:
     """Remove unfinished files; for a process that is about to end without unwinding."""
     for path in tuple(_unfinished):
         with contextlib.suppress(OSError):
@@ -205,10 +205,10 @@ def output_file(path: Path, deadline: Deadline, *, private: bool = False) -> Ite
     reads from a pipe; after the block IncompleteAnswer if the file could not be completed.
     """
     with contextlib.ExitStack() as stack:
-        with writing(path):
+        with translate_write_errors(path):
             descriptor = stack.enter_context(_open_output(path, deadline, private=private))
         yield descriptor
-        with writing(path, IncompleteAnswer):
+        with translate_write_errors(path, IncompleteAnswer):
             stack.close()
 
 
@@ -279,7 +279,7 @@ def _open_special(path: Path, deadline: Deadline) -> int:
     """Open a device or a pipe, which may wait for a program at its other end."""
     try:
         flags = os.O_WRONLY | _NO_CONTROL | _BINARY
-        return in_time(lambda: os.open(path, flags), deadline.remaining_s())
+        return run_in_thread(lambda: os.open(path, flags), deadline.remaining_s())
     except TimeoutError as error:
         message = f"no program read from {show_path(path)} within {deadline.total_s:g} s"
         raise DeadlineExceeded(message) from error
@@ -327,7 +327,7 @@ def _duplicate(descriptor: int) -> int:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; raise OSError if it is not free within ten seconds."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
     try:

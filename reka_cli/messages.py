@@ -25,7 +25,7 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture as a file holds it: its bytes and what they are (`width` and `height` in pixels)."""
+    """An image as a file holds it: its bytes and what they are (`width` and `height` in pixels)."""
 
     content: bytes | Blocks = field(repr=False)
     media_type: str
@@ -59,7 +59,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Image(Encoded):
-    """A checked picture as it will be sent.
+    """A checked image as it will be sent.
 
     `name` is for messages to the user; `label`, if there is one, is told to the model. `original` is what the user
     gave, its size as it is seen; None if that is what is sent. `notice` is what the user should know of the change.
@@ -94,7 +94,7 @@ class Options:
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
-    mmproj: str | None = None  # path of the part of a local model that takes pictures
+    mmproj: str | None = None  # path of the part of a local model that takes images
     context_tokens: int | None = None  # how much a local model can take at once
 
 

@@ -26,7 +26,7 @@ _TYPING_S = 0.035  # a key
 _CELL = (8.4, 18)  # pixels, at a font of 14
 _PAD = 14
 _INK, _PAPER = "#d0d0d0", "#16181d"
-_COLOURS = {
+_COLORS = {
     "black": "#5c6370", "red": "#e06c75", "green": "#98c379", "brown": "#e5c07b", "blue": "#61afef",
     "magenta": "#c678dd", "cyan": "#56b6c2", "white": "#dcdfe4", "default": _INK,
 }  # fmt: skip
@@ -42,7 +42,9 @@ def main() -> None:
     """Record the command after the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, required=True, metavar="SVG")
-    parser.add_argument("--shown", help="the command line as it is shown, if not the one that is run")
+    parser.add_argument(
+        "--shown", help="the command line as it is shown, if not the one that is run"
+    )
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--columns", type=int, default=80)
     parser.add_argument("command", nargs="+", help="after --")
@@ -115,33 +117,48 @@ def _row(cells: dict[int, pyte.screens.Char], columns: int) -> str:
         else:
             runs.append((x, style, cell.data))
     texts = [
-        f'<tspan x="{x * _CELL[0]:g}"{style}>{escape(text.rstrip())}</tspan>' for x, style, text in runs if text.strip()
+        f'<tspan x="{x * _CELL[0]:g}"{style}>{escape(text.rstrip())}</tspan>'
+        for x, style, text in runs
+        if text.strip()
     ]
     return "".join(texts)
 
 
 def _style(cell: pyte.screens.Char) -> str:
-    colour = _COLOURS.get(cell.fg.removeprefix("bright"), f"#{cell.fg}")
-    style = "" if colour == _INK else f' fill="{colour}"'
+    color = _COLORS.get(cell.fg.removeprefix("bright"), f"#{cell.fg}")
+    style = "" if color == _INK else f' fill="{color}"'
     style += ' font-weight="bold"' if cell.bold else ""
     style += ' font-style="italic"' if cell.italics else ""
-    lines = [name for name, on in (("underline", cell.underscore), ("line-through", cell.strikethrough)) if on]
+    lines = [
+        name
+        for name, on in (("underline", cell.underscore), ("line-through", cell.strikethrough))
+        if on
+    ]
     return style + (f' text-decoration="{" ".join(lines)}"' if lines else "")
 
 
 def drawn(frames: list[Frame], columns: int, rows: int, title: str) -> str:
     """Give one SVG: every different row once, every frame a strip of them, shown in turn."""
     changes = [
-        frame for before, frame in zip([None, *frames], frames, strict=False) if not before or before.rows != frame.rows
+        frame
+        for before, frame in zip([None, *frames], frames, strict=False)
+        if not before or before.rows != frame.rows
     ]
     total_s = changes[-1].at_s + _LAST_S
     width, height = columns * _CELL[0], rows * _CELL[1]
-    kinds = {row: f"r{number}" for number, row in enumerate(dict.fromkeys(r for f in changes for r in f.rows if r))}
-    rows_once = "".join(f'<text id="{name}" xml:space="preserve">{row}</text>' for row, name in kinds.items())
+    kinds = {
+        row: f"r{number}"
+        for number, row in enumerate(dict.fromkeys(r for f in changes for r in f.rows if r))
+    }
+    rows_once = "".join(
+        f'<text id="{name}" xml:space="preserve">{row}</text>' for row, name in kinds.items()
+    )
     strips = "".join(
         f'<g transform="translate(0 {number * height:g})">'
         + "".join(
-            f'<use href="#{kinds[row]}" y="{(y + 0.8) * _CELL[1]:g}"/>' for y, row in enumerate(frame.rows) if row
+            f'<use href="#{kinds[row]}" y="{(y + 0.8) * _CELL[1]:g}"/>'
+            for y, row in enumerate(frame.rows)
+            if row
         )
         + "</g>"
         for number, frame in enumerate(changes)

@@ -6,38 +6,35 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-from reka_cli import cli, errors, providers
+import reference
+
+from reka_cli import providers
+from reka_cli.exit_codes import exit_codes
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs/json.md", ROOT / "docs/layout.md")
+DOCUMENTS = (ROOT / "docs/json.md", ROOT / "docs/layout.md")
+REFERENCE = ROOT / "docs/reference.md"
 _WIDTH = 118
 
 
 def update(text: str) -> str:
     """Return a document with its generated parts as they should be."""
-    text = _replace(text, "providers", provider_table())
     text = _replace(text, "imports", import_diagram())
-    text = re.sub(r'("provider": \{"enum": )\[[^]]*\]', lambda found: found[1] + json.dumps(providers.names()), text)
-    return re.sub(r'("code": \{"enum": )\[[^]]*\]', lambda found: found[1] + _wrapped(error_codes()), text)
-
-
-def provider_table() -> str:
-    """Return a row for each provider."""
-    rows = ["| `--provider` | what | needs | default model |", "| --- | --- | --- | --- |"]
-    for name in providers.names():
-        about = providers.load(name).about
-        rows.append(f"| `{name}` | {about.what} | {about.needs} | {about.default_model} |")
-    return "\n".join(rows)
+    text = re.sub(
+        r'("provider": \{"enum": )\[[^]]*\]',
+        lambda found: found[1] + json.dumps(providers.names()),
+        text,
+    )
+    return re.sub(
+        r'("code": \{"enum": )\[[^]]*\]', lambda found: found[1] + _wrapped(error_codes()), text
+    )
 
 
 def error_codes() -> list[str]:
     """Return the code of each error that ends the program, by exit code."""
-    kinds = {kind.code: kind.exit_code for kind in _tree(errors.RekaError)}
-    kinds |= {kind.code: kind.exit_code for kind in cli.STOPS.values()}
-    return sorted(kinds, key=lambda code: (kinds[code], code))
+    return [one.code for one in exit_codes() if one.code]
 
 
 def import_diagram() -> str:
@@ -57,18 +54,12 @@ def import_diagram() -> str:
 def main() -> None:
     for path in DOCUMENTS:
         path.write_text(update(path.read_text()))
+    REFERENCE.write_text(reference.document())
 
 
 def _replace(text: str, name: str, content: str) -> str:
     pattern = rf"(<!-- {name}: made by scripts/docs -->\n).*?(<!-- end -->)"
     return re.sub(pattern, lambda found: f"{found[1]}{content}\n{found[2]}", text, flags=re.DOTALL)
-
-
-def _tree(kind: type[errors.RekaError]) -> Iterator[type[errors.RekaError]]:
-    yield kind
-    for part in kind.__subclasses__():
-        if part.__module__ == errors.__name__:
-            yield from _tree(part)
 
 
 def _wrapped(values: list[str]) -> str:

@@ -29,7 +29,8 @@ COOKIE_VALUE = "canary-session-7f3a9c"
 
 # scripts/check --all installs newer ones too
 needs_limited_typer = pytest.mark.skipif(
-    not version("typer").startswith("0.28."), reason="newer releases import pydantic and report errors in its words"
+    not version("typer").startswith("0.28."),
+    reason="newer releases import pydantic and report errors in its words",
 )
 
 # properties are tried with few examples where slow tests are left out
@@ -96,11 +97,17 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def clean_env(home: Path) -> dict[str, str]:
     """The environment of a user without any setting of ours, and without a proxy."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("REKA_") and not k.lower().endswith("_proxy")}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("REKA_") and not k.lower().endswith("_proxy")
+    }
     return kept | {"REKA_HOME": str(home), "HOME": str(home)}
 
 
-def _runner(run_command: Callable[..., subprocess.CompletedProcess[bytes]], clean_env: dict[str, str]) -> Run:
+def _runner(
+    run_command: Callable[..., subprocess.CompletedProcess[bytes]], clean_env: dict[str, str]
+) -> Run:
     def run(
         *arguments: str,
         env: dict[str, str] | None = None,
@@ -192,6 +199,8 @@ def web_env(service: Service, cookies_file: Path) -> dict[str, str]:
 
 
 def write_cookies(path: Path, cookies: dict[str, str], host: str = "space.reka.ai") -> Path:
-    lines = [f"#HttpOnly_{host}\tFALSE\t/\tTRUE\t0\t{name}\t{value}\n" for name, value in cookies.items()]
+    lines = [
+        f"#HttpOnly_{host}\tFALSE\t/\tTRUE\t0\t{name}\t{value}\n" for name, value in cookies.items()
+    ]
     path.write_text("# Netscape HTTP Cookie File\n" + "".join(lines))
     return path

@@ -14,9 +14,22 @@ import framing
 from framing import chunk, chunked, each, head, then, unframed
 
 from reka_cli.sandbox.fault import Fault, Framing, half, whole
-from reka_cli.sandbox.steps import Cut, End, Part, Raw, Say, Status, Step, Stream, Verbatim, Wait
+from reka_cli.sandbox.steps import (
+    BodyPart,
+    Cut,
+    End,
+    RawBytes,
+    Say,
+    Step,
+    Stream,
+    Verbatim,
+    Wait,
+    WholeReply,
+)
 
-_HTTP = "nobody does so on purpose: RFC 9110 and 9112 forbid it, or allow it where nobody expects it"
+_HTTP = (
+    "nobody does so on purpose: RFC 9110 and 9112 forbid it, or allow it where nobody expects it"
+)
 _SSE = "allowed or forbidden by WHATWG HTML 9.2, and either way not to be relied on"
 _JSON = "JSON that a careless reader trips over (RFC 8259, 9)"
 _ENDLESS = "an attacker, or a service that has lost its way"
@@ -31,22 +44,26 @@ _TRICKS = (
 )
 
 
-def _as_is(*parts: Part) -> Verbatim:
+def _as_is(*parts: BodyPart) -> Verbatim:
     return Verbatim(lambda: parts)
 
 
 def _answer(status: str, *fields: str, body: bytes = b"") -> Verbatim:
-    return _as_is(head(*fields, f"Content-Length: {len(body)}", "Connection: close", status=status) + body)
+    return _as_is(
+        head(*fields, f"Content-Length: {len(body)}", "Connection: close", status=status) + body
+    )
 
 
-def _moved(code: int, location: str = "https://elsewhere.invalid/") -> Status:
-    return Status(code, headers={"Location": location})
+def _moved(code: int, location: str = "https://elsewhere.invalid/") -> WholeReply:
+    return WholeReply(code, headers={"Location": location})
 
 
-def _for_ever(part: bytes, wait_s: float = 0.0, begin: bytes = b"") -> Callable[[], Iterator[Part]]:
+def _for_ever(
+    part: bytes, wait_s: float = 0.0, begin: bytes = b""
+) -> Callable[[], Iterator[BodyPart]]:
     """After `begin`, one part again and again."""
 
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[BodyPart]:
         yield begin
         for again in repeat(part):
             if wait_s:
@@ -56,12 +73,12 @@ def _for_ever(part: bytes, wait_s: float = 0.0, begin: bytes = b"") -> Callable[
     return parts
 
 
-def _error(message: str) -> Status:
-    return Status(500, json.dumps({"error": {"message": message}}).encode())
+def _error(message: str) -> WholeReply:
+    return WholeReply(500, json.dumps({"error": {"message": message}}).encode())
 
 
 def _half_then(*parts: bytes) -> Callable[[Sequence[str]], list[Step]]:
-    return lambda texts: [*half(texts), *map(Raw, parts)]
+    return lambda texts: [*half(texts), *map(RawBytes, parts)]
 
 
 def _half_then_ever(part: bytes | None) -> Callable[[Sequence[str]], Iterator[Step]]:
@@ -71,7 +88,7 @@ def _half_then_ever(part: bytes | None) -> Callable[[Sequence[str]], Iterator[St
         yield from half(texts)
         for _ in repeat(None):
             yield Wait(_QUICK_S)
-            yield Raw(part) if part else Say(texts[len(texts) // 2 - 1])
+            yield RawBytes(part) if part else Say(texts[len(texts) // 2 - 1])
 
     return course
 
@@ -87,7 +104,7 @@ def _api_deltas(field: bytes, text: bytes) -> Callable[[Sequence[str]], Iterator
         yield from half(texts)
         for _ in repeat(None):
             yield Wait(0)
-            yield Raw(_API_DELTA % (field, text))
+            yield RawBytes(_API_DELTA % (field, text))
 
     return course
 
@@ -108,7 +125,12 @@ def _letter_by_letter(text: str) -> Callable[[Sequence[str]], Iterator[Step]]:
 
 
 def _after_the_end(texts: Sequence[str]) -> list[Step]:
-    return [*whole(texts), Say(texts[-1] + " more"), Raw(b"data: [DONE]\n\n"), End("length", texts[-1] + " more")]
+    return [
+        *whole(texts),
+        Say(texts[-1] + " more"),
+        RawBytes(b"data: [DONE]\n\n"),
+        End("length", texts[-1] + " more"),
+    ]
 
 
 def _after_the_reason(texts: Sequence[str]) -> list[Step]:
@@ -116,13 +138,13 @@ def _after_the_reason(texts: Sequence[str]) -> list[Step]:
     return [*map(Say, texts), said, Say(texts[-1] + " more"), End("length", texts[-1] + " more")]
 
 
-def _utf16(parts: Iterable[Part]) -> Iterator[Part]:
+def _utf16(parts: Iterable[BodyPart]) -> Iterator[BodyPart]:
     yield "\ufeff".encode("utf-16-le")
     yield from each(lambda data: data.decode().encode("utf-16-le"))(parts)
 
 
 def _first(begin: bytes) -> framing.Recode:
-    def recoded(parts: Iterable[Part]) -> Iterator[Part]:
+    def recoded(parts: Iterable[BodyPart]) -> Iterator[BodyPart]:
         yield begin
         yield from parts
 
@@ -138,17 +160,17 @@ def _numbers(digits: bytes) -> framing.Recode:
     return each(lambda data: re.sub(rb'(_tokens": )\d+', lambda match: match[1] + digits, data))
 
 
-def _twice(parts: Iterable[Part]) -> Iterable[Part]:
+def _twice(parts: Iterable[BodyPart]) -> Iterable[BodyPart]:
     return framing.compressed(31)(framing.compressed(31)(parts))
 
 
-def _partial(stream: Stream) -> Iterable[Part]:
+def _partial(stream: Stream) -> Iterable[BodyPart]:
     yield head(framing.CHUNKED, "Content-Range: bytes 0-9/99", status="206 Partial Content")
     yield from (chunk(part) for part in stream.parts if isinstance(part, bytes))
     yield framing.LAST_CHUNK
 
 
-def _zip_bomb(_: object) -> Iterable[Part]:
+def _zip_bomb(_: object) -> Iterable[BodyPart]:
     """A line of a gigabyte in one of a megabyte."""
     return framing.compressed(31)(iter([b"data: ", *repeat(b"x" * (16 << 20), 64)]))
 
@@ -163,23 +185,38 @@ HOSTILE: dict[str, Fault] = {
     "http-2": Fault("speaks HTTP/2", _HTTP, _as_is(b"HTTP/2.0 200 OK\r\n\r\n")),
     "odd-status": Fault("has a status that is no number", _HTTP, _as_is(b"HTTP/1.1 OK OK\r\n\r\n")),
     "status-999": Fault("has a status that nobody knows", _HTTP, _answer("999 ")),
-    "endless-status": Fault("never ends its status line", _ENDLESS, Verbatim(_for_ever(_LONG, begin=b"HTTP/1.1 200 "))),
+    "endless-status": Fault(
+        "never ends its status line", _ENDLESS, Verbatim(_for_ever(_LONG, begin=b"HTTP/1.1 200 "))
+    ),
     "endless-headers": Fault(
         "never ends its headers", _ENDLESS, Verbatim(_for_ever(b"X-More: x\r\n", begin=head()[:-2]))
     ),
     "slow-headers": Fault(
-        "sends its headers letter by letter", _ENDLESS, Verbatim(_for_ever(b"x", _SLOW_S, head("X-Long: ")[:-4]))
+        "sends its headers letter by letter",
+        _ENDLESS,
+        Verbatim(_for_ever(b"x", _SLOW_S, head("X-Long: ")[:-4])),
     ),
     "many-headers": Fault(
-        "sends 100000 headers", _ENDLESS, Verbatim(lambda: [head(*(f"X-{n}: x" for n in range(_MANY)))])
+        "sends 100000 headers",
+        _ENDLESS,
+        Verbatim(lambda: [head(*(f"X-{n}: x" for n in range(_MANY)))]),
     ),
     "huge-cookie": Fault(
-        "sets a cookie of a megabyte", _ENDLESS, Verbatim(lambda: [head(f"Set-Cookie: a={'x' * (1 << 20)}")])
+        "sets a cookie of a megabyte",
+        _ENDLESS,
+        Verbatim(lambda: [head(f"Set-Cookie: a={'x' * (1 << 20)}")]),
     ),
     "odd-headers": Fault(
         "sends headers that are none",
         _HTTP,
-        framing=chunked("X-Null: \0", "X-Latin: \xe9\xff", " folded", ": nameless", "X-Esc: \x1b[31m", "without colon"),
+        framing=chunked(
+            "X-Null: \0",
+            "X-Latin: \xe9\xff",
+            " folded",
+            ": nameless",
+            "X-Esc: \x1b[31m",
+            "without colon",
+        ),
     ),
     "continue": Fault(
         "says a thousand times to go on",
@@ -187,15 +224,21 @@ HOSTILE: dict[str, Fault] = {
         framing=framing.after(lambda: [b"HTTP/1.1 100 Continue\r\n\r\n"] * 1000),
     ),
     "endless-continue": Fault(
-        "says for ever to go on", _ENDLESS, Verbatim(_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", _QUICK_S))
+        "says for ever to go on",
+        _ENDLESS,
+        Verbatim(_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", _QUICK_S)),
     ),
     "early-hints": Fault(
-        "hints before it answers", _HTTP, framing=framing.after(lambda: [b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+        "hints before it answers",
+        _HTTP,
+        framing=framing.after(lambda: [b"HTTP/1.1 103 Early Hints\r\n\r\n"]),
     ),
     "reset": Fault("makes the connection void", _HTTP, Cut(reset=True)),
     # statuses that are no answer
     "101": Fault(
-        "changes to another protocol", _HTTP, _as_is(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
+        "changes to another protocol",
+        _HTTP,
+        _as_is(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
     ),
     "204": Fault("has nothing to say", _HTTP, _as_is(head(status="204 No Content"))),
     "204-body": Fault(
@@ -212,53 +255,104 @@ HOSTILE: dict[str, Fault] = {
     "307": Fault("wants it sent elsewhere", _HTTP, _moved(307)),
     "308": Fault("wants it sent elsewhere for good", _HTTP, _moved(308)),
     "redirect-loop": Fault("sends to the same place", _HTTP, _moved(302, "")),
-    "retry-negative": Fault("asks to come back before now", _HTTP, _answer("429 x", "Retry-After: -5")),
-    "retry-huge": Fault("asks to come back in ages", _HTTP, _answer("429 x", f"Retry-After: {'9' * 400}")),
-    "retry-rubbish": Fault("asks to come back soon", _HTTP, _answer("429 x", "Retry-After: soon; or later \xff")),
+    "retry-negative": Fault(
+        "asks to come back before now", _HTTP, _answer("429 x", "Retry-After: -5")
+    ),
+    "retry-huge": Fault(
+        "asks to come back in ages", _HTTP, _answer("429 x", f"Retry-After: {'9' * 400}")
+    ),
+    "retry-rubbish": Fault(
+        "asks to come back soon", _HTTP, _answer("429 x", "Retry-After: soon; or later \xff")
+    ),
     "retry-past": Fault(
-        "asks to come back in 1970", _HTTP, _answer("429 x", "Retry-After: Thu, 01 Jan 1970 00:00:00 GMT")
+        "asks to come back in 1970",
+        _HTTP,
+        _answer("429 x", "Retry-After: Thu, 01 Jan 1970 00:00:00 GMT"),
     ),
     # errors that say too much
-    "endless-error": Fault("never ends its error", _ENDLESS, Verbatim(_for_ever(chunk(_LONG), begin=_ERROR_HEAD))),
+    "endless-error": Fault(
+        "never ends its error", _ENDLESS, Verbatim(_for_ever(chunk(_LONG), begin=_ERROR_HEAD))
+    ),
     "slow-error": Fault(
-        "tells its error letter by letter", _ENDLESS, Verbatim(_for_ever(chunk(b"x"), _SLOW_S, _ERROR_HEAD))
+        "tells its error letter by letter",
+        _ENDLESS,
+        Verbatim(_for_ever(chunk(b"x"), _SLOW_S, _ERROR_HEAD)),
     ),
     "long-error": Fault("tells its error in 100000 words", _ENDLESS, _error("sandbox " * 100_000)),
-    "deep-error": Fault("nests its error", _JSON, Status(500, b'{"error": ' + _DEEP + b"}")),
+    "deep-error": Fault("nests its error", _JSON, WholeReply(500, b'{"error": ' + _DEEP + b"}")),
     "error-tricks": Fault("puts escape sequences into its error", _ENDLESS, _error(_TRICKS)),
     # bodies that are not framed as they should be
-    "cut-chunk": Fault("breaks off in the size of a chunk", _HTTP, course=half, framing=then(lambda: [b"1"])),
-    "odd-chunk": Fault("has a chunk of no size", _HTTP, course=half, framing=then(lambda: [b"size\r\n", *[b"x" * 99]])),
+    "cut-chunk": Fault(
+        "breaks off in the size of a chunk", _HTTP, course=half, framing=then(lambda: [b"1"])
+    ),
+    "odd-chunk": Fault(
+        "has a chunk of no size",
+        _HTTP,
+        course=half,
+        framing=then(lambda: [b"size\r\n", *[b"x" * 99]]),
+    ),
     "huge-chunk": Fault(
-        "announces a chunk of sixteen exabytes", _HTTP, course=half, framing=then(lambda: [b"f" * 16 + b"\r\nx"])
+        "announces a chunk of sixteen exabytes",
+        _HTTP,
+        course=half,
+        framing=then(lambda: [b"f" * 16 + b"\r\nx"]),
     ),
     "endless-chunk-size": Fault(
-        "never ends the size of a chunk", _ENDLESS, course=half, framing=then(_for_ever(_LONG, begin=b"1;"))
+        "never ends the size of a chunk",
+        _ENDLESS,
+        course=half,
+        framing=then(_for_ever(_LONG, begin=b"1;")),
     ),
     "trailers": Fault(
-        "sends headers after its answer", _HTTP, framing=chunked("Trailer: X-Sum", last=b"0\r\nX-Sum: 1\r\n\r\n")
+        "sends headers after its answer",
+        _HTTP,
+        framing=chunked("Trailer: X-Sum", last=b"0\r\nX-Sum: 1\r\n\r\n"),
     ),
     "endless-trailers": Fault(
-        "never ends the headers after its answer", _ENDLESS, framing=then(_for_ever(b"X-Sum: 1\r\n", begin=b"0\r\n"))
+        "never ends the headers after its answer",
+        _ENDLESS,
+        framing=then(_for_ever(b"X-Sum: 1\r\n", begin=b"0\r\n")),
     ),
     "short-length": Fault(
-        "announces too little", _HTTP, course=half, framing=framing.with_length(lambda size: size, b"data: more\n\n")
+        "announces too little",
+        _HTTP,
+        course=half,
+        framing=framing.with_length(lambda size: size, b"data: more\n\n"),
     ),
-    "long-length": Fault("announces too much", _HTTP, framing=framing.with_length(lambda size: 10 * size)),
+    "long-length": Fault(
+        "announces too much", _HTTP, framing=framing.with_length(lambda size: 10 * size)
+    ),
     "long-length-cut": Fault(
-        "announces more than comes", _HTTP, course=half, framing=framing.with_length(lambda size: 10 * size)
+        "announces more than comes",
+        _HTTP,
+        course=half,
+        framing=framing.with_length(lambda size: 10 * size),
     ),
-    "negative-length": Fault("announces less than nothing", _HTTP, framing=framing.with_length(lambda _: -1)),
-    "odd-length": Fault("announces a length that is no number", _HTTP, framing=unframed("Content-Length: many")),
-    "two-lengths": Fault("announces two lengths", _HTTP, framing=unframed("Content-Length: 1", "Content-Length: 2")),
-    "two-framings": Fault("announces a length and sends chunks", _HTTP, framing=chunked("Content-Length: 5")),
-    "odd-framing": Fault("frames its body as nobody knows", _HTTP, framing=unframed("Transfer-Encoding: banana")),
+    "negative-length": Fault(
+        "announces less than nothing", _HTTP, framing=framing.with_length(lambda _: -1)
+    ),
+    "odd-length": Fault(
+        "announces a length that is no number", _HTTP, framing=unframed("Content-Length: many")
+    ),
+    "two-lengths": Fault(
+        "announces two lengths", _HTTP, framing=unframed("Content-Length: 1", "Content-Length: 2")
+    ),
+    "two-framings": Fault(
+        "announces a length and sends chunks", _HTTP, framing=chunked("Content-Length: 5")
+    ),
+    "odd-framing": Fault(
+        "frames its body as nobody knows", _HTTP, framing=unframed("Transfer-Encoding: banana")
+    ),
     "http-1.0": Fault("speaks HTTP/1.0", _HTTP, framing=unframed(version=b"1.0")),
     "reset-later": Fault(
-        "makes the connection void in the middle", _HTTP, course=lambda texts: [*half(texts), Cut(reset=True)]
+        "makes the connection void in the middle",
+        _HTTP,
+        course=lambda texts: [*half(texts), Cut(reset=True)],
     ),
     "gzip": Fault(
-        "compresses unasked", _HTTP, framing=chunked("Content-Encoding: gzip", recode=framing.compressed(31))
+        "compresses unasked",
+        _HTTP,
+        framing=chunked("Content-Encoding: gzip", recode=framing.compressed(31)),
     ),
     "deflate": Fault(
         "compresses unasked, without a header",
@@ -266,24 +360,36 @@ HOSTILE: dict[str, Fault] = {
         framing=chunked("Content-Encoding: deflate", recode=framing.compressed(15)),
     ),
     "brotli": Fault(
-        "compresses unasked, as not all can read", _HTTP, framing=chunked("Content-Encoding: br", recode=framing.brotli)
+        "compresses unasked, as not all can read",
+        _HTTP,
+        framing=chunked("Content-Encoding: br", recode=framing.brotli),
     ),
     "gzip-twice": Fault(
-        "compresses what is compressed", _HTTP, framing=chunked("Content-Encoding: gzip, gzip", recode=_twice)
+        "compresses what is compressed",
+        _HTTP,
+        framing=chunked("Content-Encoding: gzip, gzip", recode=_twice),
     ),
-    "gzip-broken": Fault("says that it compresses", _HTTP, framing=chunked("Content-Encoding: gzip")),
+    "gzip-broken": Fault(
+        "says that it compresses", _HTTP, framing=chunked("Content-Encoding: gzip")
+    ),
     "gzip-bomb": Fault(
-        "compresses a gigabyte of nothing", _ENDLESS, framing=chunked("Content-Encoding: gzip", recode=_zip_bomb)
+        "compresses a gigabyte of nothing",
+        _ENDLESS,
+        framing=chunked("Content-Encoding: gzip", recode=_zip_bomb),
     ),
     # streams of events
-    "byte-by-byte": Fault("sends each byte for itself", _HTTP, framing=chunked(recode=framing.byte_by_byte)),
+    "byte-by-byte": Fault(
+        "sends each byte for itself", _HTTP, framing=chunked(recode=framing.byte_by_byte)
+    ),
     "drip": Fault(
         "sends the rest letter by letter for ever",
         _ENDLESS,
         course=half,
         framing=then(_for_ever(chunk(b"x"), _SLOW_S, chunk(b"data: "))),
     ),
-    "comments": Fault("sends nothing but comments for ever", _ENDLESS, course=_half_then_ever(b": alive\n\n")),
+    "comments": Fault(
+        "sends nothing but comments for ever", _ENDLESS, course=_half_then_ever(b": alive\n\n")
+    ),
     "no-progress": Fault(
         "says nothing new for ever",
         _ENDLESS,
@@ -303,35 +409,52 @@ HOSTILE: dict[str, Fault] = {
         framing=then(_for_ever(chunk(b"data: x\n" * 4096))),
     ),
     "endless-text": Fault(
-        "never ends its answer", _ENDLESS, course=_growing, api_course=_api_deltas(b"content", _LONG[:16384])
+        "never ends its answer",
+        _ENDLESS,
+        course=_growing,
+        api_course=_api_deltas(b"content", _LONG[:16384]),
     ),
-    "endless-blanks": Fault("sends blanks without end", _ENDLESS, api_course=_api_deltas(b"content", b" " * 4096)),
+    "endless-blanks": Fault(
+        "sends blanks without end", _ENDLESS, api_course=_api_deltas(b"content", b" " * 4096)
+    ),
     "endless-reasoning": Fault(
         "never ends its reasoning", _ENDLESS, api_course=_api_deltas(b"reasoning", _LONG[:16384])
     ),
-    "flip-flop": Fault("rewrites its answer for ever", _ENDLESS, course=_flip_flop, api_course=whole),
+    "flip-flop": Fault(
+        "rewrites its answer for ever", _ENDLESS, course=_flip_flop, api_course=whole
+    ),
     "after-end": Fault("goes on after its end", _SSE, course=_after_the_end),
     "after-reason": Fault("goes on after its finish_reason", _SSE, course=_after_the_reason),
-    "mark": Fault("begins with a byte order mark", _SSE, framing=chunked(recode=_first(b"\xef\xbb\xbf"))),
+    "mark": Fault(
+        "begins with a byte order mark", _SSE, framing=chunked(recode=_first(b"\xef\xbb\xbf"))
+    ),
     "crlf": Fault("ends its lines with CRLF", _SSE, framing=_changed(b"\n", b"\r\n")),
     "cr": Fault("ends its lines with CR", _SSE, framing=_changed(b"\n", b"\r")),
     "empty-data": Fault(
         "sends events without data",
         _SSE,
-        course=lambda texts: [Raw(b"data:\n\ndata\n\nevent: message\n\n"), *whole(texts)],
+        course=lambda texts: [RawBytes(b"data:\n\ndata\n\nevent: message\n\n"), *whole(texts)],
     ),
     "utf-16": Fault("sends UTF-16", _SSE, framing=chunked(recode=_utf16)),
-    "no-utf-8": Fault("sends bytes that are not UTF-8", _SSE, framing=_changed(b"sandbox", b"s\xffndbox")),
-    "plain-text": Fault("answers in plain text", _SSE, _answer("200 OK", body=b"This is the sandbox.\n")),
-    "mislabelled": Fault("calls its stream JSON", _SSE, framing=chunked(media_type="application/json")),
+    "no-utf-8": Fault(
+        "sends bytes that are not UTF-8", _SSE, framing=_changed(b"sandbox", b"s\xffndbox")
+    ),
+    "plain-text": Fault(
+        "answers in plain text", _SSE, _answer("200 OK", body=b"This is the sandbox.\n")
+    ),
+    "mislabelled": Fault(
+        "calls its stream JSON", _SSE, framing=chunked(media_type="application/json")
+    ),
     "unlabelled": Fault("calls its stream nothing", _SSE, framing=unframed(media_type="")),
     "page-as-json": Fault(
-        "calls a challenge page JSON", _SSE, Status(200, b"<!doctype html><title>Just a moment...</title>")
+        "calls a challenge page JSON",
+        _SSE,
+        WholeReply(200, b"<!doctype html><title>Just a moment...</title>"),
     ),
     "page-as-stream": Fault(
         "calls a challenge page a stream",
         _SSE,
-        Status(200, b"\n <html><title>Just a moment...</title>", "text/event-stream"),
+        WholeReply(200, b"\n <html><title>Just a moment...</title>", "text/event-stream"),
     ),
     "endless-json": Fault(
         "never ends its JSON",
@@ -339,11 +462,17 @@ HOSTILE: dict[str, Fault] = {
         Verbatim(_for_ever(_LONG, begin=head(media_type="application/json") + b'{"text": "')),
     ),
     # JSON
-    "deep": Fault("nests its JSON 100000 deep", _JSON, course=_half_then(b'data: {"text": ', _DEEP, b"}\n\n")),
-    "digits": Fault(
-        "sends a number of 10000 digits", _JSON, course=_half_then(b'data: {"created": ', b"1" * 10_000, b"}\n\n")
+    "deep": Fault(
+        "nests its JSON 100000 deep", _JSON, course=_half_then(b'data: {"text": ', _DEEP, b"}\n\n")
     ),
-    "raw-null": Fault("sends bytes that JSON forbids", _JSON, course=_half_then(b'data: {"text": "a\0b"}\n\n')),
+    "digits": Fault(
+        "sends a number of 10000 digits",
+        _JSON,
+        course=_half_then(b'data: {"created": ', b"1" * 10_000, b"}\n\n"),
+    ),
+    "raw-null": Fault(
+        "sends bytes that JSON forbids", _JSON, course=_half_then(b'data: {"text": "a\0b"}\n\n')
+    ),
     "no-object": Fault("sends JSON that is no object", _JSON, course=_half_then(b"data: 5\n\n")),
     "no-text": Fault(
         "sends a text that is a number",
@@ -353,18 +482,36 @@ HOSTILE: dict[str, Fault] = {
     "odd-reason": Fault(
         "ends for a reason that is no word",
         _JSON,
-        course=_half_then(b'data: {"finish_reason": ["stop"], "choices": [{"finish_reason": ["stop"]}]}\n\n'),
+        course=_half_then(
+            b'data: {"finish_reason": ["stop"], "choices": [{"finish_reason": ["stop"]}]}\n\n'
+        ),
     ),
-    "capital-reason": Fault("ends with STOP", _JSON, course=lambda texts: [*map(Say, texts), End("STOP", texts[-1])]),
-    "large-counts": Fault("counts tokens in 4000 digits", _JSON, framing=chunked(recode=_numbers(b"9" * 4000))),
+    "capital-reason": Fault(
+        "ends with STOP", _JSON, course=lambda texts: [*map(Say, texts), End("STOP", texts[-1])]
+    ),
+    "large-counts": Fault(
+        "counts tokens in 4000 digits", _JSON, framing=chunked(recode=_numbers(b"9" * 4000))
+    ),
     "odd-counts": Fault("counts tokens in words", _JSON, framing=chunked(recode=_numbers(b"true"))),
-    "negative-counts": Fault("counts fewer tokens than none", _JSON, framing=chunked(recode=_numbers(b"-1"))),
+    "negative-counts": Fault(
+        "counts fewer tokens than none", _JSON, framing=chunked(recode=_numbers(b"-1"))
+    ),
     "double-keys": Fault(
-        "says everything twice in an object", _JSON, framing=_changed(b'data: {"', b'data: {"text": 5, "choices": 5, "')
+        "says everything twice in an object",
+        _JSON,
+        framing=_changed(b'data: {"', b'data: {"text": 5, "choices": 5, "'),
     ),
     "nulls": Fault(
-        "puts NUL between its letters", _JSON, course=lambda texts: whole([text.replace("a", "a\0") for text in texts])
+        "puts NUL between its letters",
+        _JSON,
+        course=lambda texts: whole([text.replace("a", "a\0") for text in texts]),
     ),
-    "half-characters": Fault("sends halves of characters", _JSON, framing=_changed(b"stand-in", b"stand\\ud83din")),
-    "tricks": Fault("puts escape sequences into its answer, cut anywhere", _ENDLESS, course=_letter_by_letter(_TRICKS)),
+    "half-characters": Fault(
+        "sends halves of characters", _JSON, framing=_changed(b"stand-in", b"stand\\ud83din")
+    ),
+    "tricks": Fault(
+        "puts escape sequences into its answer, cut anywhere",
+        _ENDLESS,
+        course=_letter_by_letter(_TRICKS),
+    ),
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pyte
 from rich.console import Console
 
-from reka_cli.render.markdown.page import Look, Page
+from reka_cli.render.markdown.page import Page, TerminalInfo
 from reka_cli.render.markdown.style import Palette
 
 
@@ -20,7 +20,9 @@ class Emulator:
         self._stream = pyte.Stream(self._screen)
 
     def feed(self, text: str) -> None:
-        self._stream.feed(text.replace("\r\n", "\n").replace("\n", "\r\n"))  # as the line discipline does
+        self._stream.feed(
+            text.replace("\r\n", "\n").replace("\n", "\r\n")
+        )  # as the line discipline does
 
     @property
     def screen(self) -> list[str]:
@@ -44,9 +46,9 @@ class Emulator:
         self._screen.resize(rows, columns)
 
 
-def palette(colours: str | None = "truecolor") -> Palette:
-    """The styles of a terminal with so many colours; None is a pipe."""
-    if colours is None:
+def palette(colors: str | None = "truecolor") -> Palette:
+    """The styles of a terminal with so many colors; None is a pipe."""
+    if colors is None:
         return Palette(Console(file=io.StringIO(), color_system=None))
     return Palette(Console(file=io.StringIO(), force_terminal=True, color_system="truecolor"))
 
@@ -57,7 +59,7 @@ def pieces(text: str, size: int) -> list[str]:
 
 def at_once(text: str, columns: int) -> list[str]:
     """The lines of an answer that came whole."""
-    page, emulator = Page(palette(), Look(columns, 1000)), Emulator(columns, 1000)
+    page, emulator = Page(palette(), TerminalInfo(columns, 1000)), Emulator(columns, 1000)
     page.feed(text)
     emulator.feed(page.end())
     return emulator.everything
@@ -65,7 +67,7 @@ def at_once(text: str, columns: int) -> list[str]:
 
 def streamed(text: str, columns: int, rows: int, size: int = 1) -> list[str]:
     """The lines that are left of an answer that came in pieces, a frame each."""
-    page, emulator = Page(palette(), Look(columns, rows)), Emulator(columns, rows)
+    page, emulator = Page(palette(), TerminalInfo(columns, rows)), Emulator(columns, rows)
     for piece in pieces(text, size):
         page.feed(piece)
         emulator.feed(page.frame())

@@ -1,4 +1,4 @@
-"""Web servers that have pictures, or do not."""
+"""Web servers that have images, or do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 PASSWORD = "canary-pw-5e1f"
 
 Page = Callable[["Handler"], None]
@@ -68,7 +70,7 @@ def served() -> Iterator[Site]:
         thread.join()
 
 
-def picture(handler: Handler) -> None:
+def image(handler: Handler) -> None:
     handler.answer(200, PIXEL, Content_Type="image/png")
 
 
@@ -81,7 +83,7 @@ def locked(*challenges: str) -> Page:
 
     def page(handler: Handler) -> None:
         if handler.headers["Authorization"]:
-            picture(handler)
+            image(handler)
             return
         handler.send_response(401)
         for challenge in challenges:

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible wire: what is sent, what is understood, what is refused before it is sent."""
+"""The OpenAI-compatible protocol: what is sent, what is understood, what is refused before it is sent."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 import zygote
 from conftest import CAT, ROOT, Result, Run, Service
 from faults import FAULTS
-from misbehaviours import CUT_OFF, WHOLE
+from misbehaviors import CUT_OFF, WHOLE
 
 from reka_cli import BadInput, Client, IncompleteAnswer, NetworkError, ServiceError
 from reka_cli.config import Config
 from reka_cli.messages import Done, Message, Options, ReasoningDelta, Start, TextDelta, Usage
-from reka_cli.providers._catalogue import Shelf
-from reka_cli.sandbox.faults import model_names
+from reka_cli.providers._models import ModelCache
+from reka_cli.sandbox.built_in_faults import model_names
 
-COLOURS = '{"type":"object","properties":{"colour":{"type":"string"}},"required":["colour"]}'
+COLORS = '{"type":"object","properties":{"color":{"type":"string"}},"required":["color"]}'
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def api_env(service: Service) -> dict[str, str]:
 
 @pytest.fixture
 def client(service: Service, home: Path) -> Client:
-    return Client("api", model="sandbox", config=Config(home, api_base=f"{service.url}/v1"), retries=0)
+    return Client(
+        "api", model="sandbox", config=Config(home, api_base=f"{service.url}/v1"), retries=0
+    )
 
 
 def sent(service: Service) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def reka(home: Path, listed: list[dict[str, Any]] | None = None) -> Client:
     """A client of Reka's own API, which knows a list of its models; it can ask nobody here."""
     config = Config(home, cache_dir=home / "cache", api_key="canary-key-1234")
     if listed is not None:
-        Shelf(home / "cache", "https://api.reka.ai/v1", "canary-key-1234").put(listed)
+        ModelCache(home / "cache", "https://api.reka.ai/v1", "canary-key-1234").put(listed)
     return Client("api", config=config, retries=0, timeout_s=5)
 
 
@@ -64,10 +66,17 @@ class TestRequests:
             "stream_options": {"include_usage": True},
         }
 
-    def test_a_picture_stands_before_the_text_as_a_data_url(self, client: Client, service: Service) -> None:
+    def test_an_image_stands_before_the_text_as_a_data_url(
+        self, client: Client, service: Service
+    ) -> None:
         import base64
 
-        client.ask("hello", [CAT], system="Be brief.", options=Options(max_tokens=500, temperature=0.0, seed=7)).read()
+        client.ask(
+            "hello",
+            [CAT],
+            system="Be brief.",
+            options=Options(max_tokens=500, temperature=0.0, seed=7),
+        ).read()
 
         url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
         assert service.paths == ["/v1/models", "/v1/chat/completions"]
@@ -77,7 +86,10 @@ class TestRequests:
                 {"role": "system", "content": "Be brief."},
                 {
                     "role": "user",
-                    "content": [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hello"}],
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": url}},
+                        {"type": "text", "text": "hello"},
+                    ],
                 },
             ],
             "stream": True,
@@ -93,11 +105,17 @@ class TestRequests:
         roles = [(one["role"], one["content"]) for one in sent(service)["messages"]]
         assert roles == [("user", "a"), ("assistant", "b"), ("user", "c")]
 
-    def test_a_key_is_sent_as_a_bearer(self, run: Run, service: Service, api_env: dict[str, str]) -> None:
-        assert run("ask", "hello", env=api_env | {"REKA_API_KEY": "canary-key-1234"}) == Result(0, WHOLE, "")
+    def test_a_key_is_sent_as_a_bearer(
+        self, run: Run, service: Service, api_env: dict[str, str]
+    ) -> None:
+        assert run("ask", "hello", env=api_env | {"REKA_API_KEY": "canary-key-1234"}) == Result(
+            0, WHOLE, ""
+        )
         assert service.received[0].headers["authorization"] == "Bearer canary-key-1234"
 
-    def test_a_key_that_is_not_taken_exits_3(self, run: Run, service: Service, api_env: dict[str, str]) -> None:
+    def test_a_key_that_is_not_taken_exits_3(
+        self, run: Run, service: Service, api_env: dict[str, str]
+    ) -> None:
         result = run("ask", "hello", "--debug", env=api_env | {"REKA_API_KEY": "sandbox-bad-key"})
 
         assert (result.exit_code, result.stdout) == (3, "")
@@ -107,14 +125,18 @@ class TestRequests:
         )
         assert "sandbox-bad-key" not in result.stderr
 
-    def test_a_video_is_a_data_url_or_a_url(self, client: Client, service: Service, tmp_path: Path) -> None:
+    def test_a_video_is_a_data_url_or_a_url(
+        self, client: Client, service: Service, tmp_path: Path
+    ) -> None:
         clip = tmp_path / "clip.mp4"
         clip.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(12))
         client.ask("hello", videos=[clip, "https://example.org/clip.webm"]).read()
 
         parts = sent(service)["messages"][0]["content"]
         assert [part["type"] for part in parts] == ["video_url", "video_url", "text"]
-        assert parts[0]["video_url"]["url"] == "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAAAAAAAAAAAA"
+        assert (
+            parts[0]["video_url"]["url"] == "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAAAAAAAAAAAA"
+        )
         assert parts[1]["video_url"]["url"] == "https://example.org/clip.webm"
 
     @pytest.mark.parametrize(
@@ -136,7 +158,9 @@ class TestRequests:
 
         assert caught.value.message == message.replace("PATH", str(clip).lower())
 
-    def test_an_object_schema_gets_its_empty_properties(self, client: Client, service: Service) -> None:
+    def test_an_object_schema_gets_its_empty_properties(
+        self, client: Client, service: Service
+    ) -> None:
         text = client.ask("hello", schema={"type": "object"}).read()
 
         assert json.loads(text) == {}
@@ -147,7 +171,9 @@ class TestRequests:
 
 
 class TestRefusedBeforeItIsSent:
-    def test_a_picture_for_a_model_that_takes_none(self, run: Run, service: Service, api_env: dict[str, str]) -> None:
+    def test_an_image_for_a_model_that_takes_none(
+        self, run: Run, service: Service, api_env: dict[str, str]
+    ) -> None:
         result = run("ask", "-m", "sandbox-text", "-i", str(CAT), "hello", env=api_env)
 
         assert (result.exit_code, result.stdout) == (5, "")
@@ -155,13 +181,16 @@ class TestRefusedBeforeItIsSent:
         assert service.paths == ["/v1/models"]
 
     def test_a_video_for_a_model_that_takes_none(self, home: Path) -> None:
-        rows = [{"id": "a", "input_modalities": ["text", "image"]}, {"id": "b", "input_modalities": ["text", "video"]}]
+        rows = [
+            {"id": "a", "input_modalities": ["text", "image"]},
+            {"id": "b", "input_modalities": ["text", "video"]},
+        ]
         with pytest.raises(BadInput) as caught:
             reka(home, rows).ask("hello", videos=["https://example.org/x.mp4"], model="a").read()
 
         assert (caught.value.message, caught.value.hint) == ("a takes no video", "-m b")
 
-    def test_more_pictures_than_the_model_takes(self, home: Path) -> None:
+    def test_more_images_than_the_model_takes(self, home: Path) -> None:
         rows = [{"id": "reka-edge-2603", "input_modalities": ["text", "image"]}]
         with pytest.raises(BadInput) as caught:
             reka(home, rows).ask("hello", [CAT] * 4).read()
@@ -180,7 +209,9 @@ class TestRefusedBeforeItIsSent:
 
     def test_a_model_that_the_list_does_not_have(self, home: Path) -> None:
         with pytest.raises(BadInput) as caught:
-            reka(home, [{"id": "reka-edge-2603"}, {"id": "reka-flash-3"}]).ask("hello", model="reka-edge").read()
+            reka(home, [{"id": "reka-edge-2603"}, {"id": "reka-flash-3"}]).ask(
+                "hello", model="reka-edge"
+            ).read()
 
         expected = ("there is no model 'reka-edge' here", "-m reka-edge-2603 | reka-flash-3")
         assert (caught.value.message, caught.value.hint) == expected
@@ -195,13 +226,19 @@ class TestTheModelThatIsAsked:
 
         assert provider.default_model == "reka-edge-2603"
 
-    def test_with_a_server_of_many_models_one_must_be_named(self, run: Run, service: Service) -> None:
+    def test_with_a_server_of_many_models_one_must_be_named(
+        self, run: Run, service: Service
+    ) -> None:
         result = run("ask", "hello", env={"REKA_API_BASE": f"{service.url}/v1"})
 
         assert (result.exit_code, result.stdout) == (2, "")
-        assert re.fullmatch(r"error: this server has \d+ models: say which\nhint: -m sandbox \| .*\n", result.stderr)
+        assert re.fullmatch(
+            r"error: this server has \d+ models: say which\nhint: -m sandbox \| .*\n", result.stderr
+        )
 
-    def test_any_name_is_sent_where_no_list_is_needed(self, client: Client, service: Service) -> None:
+    def test_any_name_is_sent_where_no_list_is_needed(
+        self, client: Client, service: Service
+    ) -> None:
         assert client.ask("hello", model="any-name").read() + "\n" == WHOLE
         assert sent(service)["model"] == "any-name"
 
@@ -242,15 +279,19 @@ class TestWhichProvider:
 
 
 class TestEvents:
-    def test_they_are_the_same_on_every_wire(self, client: Client) -> None:
-        over_web = [event for event in Client("sandbox").ask("hello") if not isinstance(event, Usage)]
+    def test_they_are_the_same_on_every_protocol(self, client: Client) -> None:
+        over_web = [
+            event for event in Client("sandbox").ask("hello") if not isinstance(event, Usage)
+        ]
         over_api = [event for event in client.ask("hello") if not isinstance(event, Usage)]
 
         assert over_api[:-1] == over_web[:-1]
         assert over_api[0] == Start("sandbox")
         assert (over_web[-1], over_api[-1]) == (Done("stop"), Done("stop", model_served="default"))
 
-    @pytest.mark.parametrize("fault", ["reasoning", "reasoning-field", "think-tags", "reasoning-tags"])
+    @pytest.mark.parametrize(
+        "fault", ["reasoning", "reasoning-field", "think-tags", "reasoning-tags"]
+    )
     def test_reasoning_stands_apart_from_the_answer(self, client: Client, fault: str) -> None:
         answer = client.ask("hello", model=f"sandbox-{fault}")
         events = list(answer)
@@ -258,8 +299,12 @@ class TestEvents:
         assert answer.text + "\n" == WHOLE
         assert answer.reasoning
         assert "<" not in answer.reasoning + answer.text
-        last_thought = max(index for index, event in enumerate(events) if isinstance(event, ReasoningDelta))
-        first_word = min(index for index, event in enumerate(events) if isinstance(event, TextDelta))
+        last_thought = max(
+            index for index, event in enumerate(events) if isinstance(event, ReasoningDelta)
+        )
+        first_word = min(
+            index for index, event in enumerate(events) if isinstance(event, TextDelta)
+        )
         assert last_thought < first_word
 
     def test_wrappers_and_the_separator_are_dropped(self, client: Client) -> None:
@@ -270,14 +315,19 @@ class TestEvents:
         with pytest.raises(IncompleteAnswer) as caught:
             answer.read()
 
-        assert caught.value.message == "the answer is empty: the reasoning used up the tokens it may take"
+        assert (
+            caught.value.message
+            == "the answer is empty: the reasoning used up the tokens it may take"
+        )
         assert caught.value.hint == "--max-tokens with a higher number"
         assert answer.reasoning
 
     def test_the_longest_answer_can_be_set(self, run: Run, api_env: dict[str, str]) -> None:
         result = run("ask", "hello", "--max-tokens", "3", env=api_env)
 
-        assert result == Result(10, "This is the\n", f"{CUT_OFF}: it reached the longest the service gives\n")
+        assert result == Result(
+            10, "This is the\n", f"{CUT_OFF}: it reached the longest the service gives\n"
+        )
 
     def test_a_completion_that_is_not_streamed_is_understood(
         self, service: Service, home: Path, serve_stream: Any
@@ -289,10 +339,18 @@ class TestEvents:
         answer = Client(
             "api",
             model="m",
-            config=Config(home, api_base=serve_stream(json.dumps(body).encode(), "application/json") + "/v1"),
+            config=Config(
+                home, api_base=serve_stream(json.dumps(body).encode(), "application/json") + "/v1"
+            ),
         ).ask("hello")
 
-        assert list(answer) == [Start("m"), ReasoningDelta("why"), TextDelta("hi"), Usage(1, 2), Done("stop")]
+        assert list(answer) == [
+            Start("m"),
+            ReasoningDelta("why"),
+            TextDelta("hi"),
+            Usage(1, 2),
+            Done("stop"),
+        ]
 
     @pytest.mark.parametrize(
         ("stream", "texts", "finish_reason"),
@@ -308,19 +366,25 @@ class TestEvents:
     def test_odd_chunks_are_understood(
         self, serve_stream: Any, home: Path, stream: bytes, texts: list[str], finish_reason: str
     ) -> None:
-        answer = Client("api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")).ask("hello")
+        answer = Client(
+            "api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")
+        ).ask("hello")
 
         assert [event.text for event in answer if isinstance(event, TextDelta)] == texts
         assert answer.finish_reason == finish_reason
 
     def test_the_error_object_of_vllm_is_an_error(self, serve_stream: Any, home: Path) -> None:
         stream = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"object":"error","message":"out of memory","code":500}\n\ndata: [DONE]\n\n'
-        answer = Client("api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")).ask("hello")
+        answer = Client(
+            "api", model="m", config=Config(home, api_base=serve_stream(stream) + "/v1")
+        ).ask("hello")
 
         with pytest.raises(ServiceError, match=r"^the service reported an error: out of memory$"):
             answer.read()
 
-    def test_what_it_cost_is_known_where_the_prices_are(self, run: Run, api_env: dict[str, str]) -> None:
+    def test_what_it_cost_is_known_where_the_prices_are(
+        self, run: Run, api_env: dict[str, str]
+    ) -> None:
         result = run("ask", "hello", str(CAT), "-v", env=api_env)
 
         assert re.fullmatch(
@@ -330,13 +394,15 @@ class TestEvents:
         )
 
 
-def test_a_picture_that_the_server_cannot_take_is_bad_input_and_not_tried_again(
+def test_an_image_that_the_server_cannot_take_is_bad_input_and_not_tried_again(
     run: Run, service: Service, api_env: dict[str, str]
 ) -> None:
     result = run("ask", "-m", "sandbox-no-image", "-i", str(CAT), "hello", env=api_env)
 
     assert (result.exit_code, result.stdout) == (5, "")
-    assert result.stderr.startswith(f"error: {service.host} answered 500: image input is not supported")
+    assert result.stderr.startswith(
+        f"error: {service.host} answered 500: image input is not supported"
+    )
     assert service.paths == ["/v1/models", "/v1/chat/completions"]
 
 
@@ -346,23 +412,27 @@ class TestSchema:
         self, run: Run, api_env: dict[str, str], web_env: dict[str, str], provider: str
     ) -> None:
         env = api_env | web_env | {"REKA_PROVIDER": provider}
-        fenced = ["sandbox-fenced"] if provider != "sandbox" else []  # which only a server of the tests has
+        fenced = (
+            ["sandbox-fenced"] if provider != "sandbox" else []
+        )  # which only a server of the tests has
         for model in ("sandbox", *fenced, "sandbox-bad-json-once"):
-            result = run("ask", "-q", "Which colour?", str(CAT), "-m", model, "--schema", COLOURS, env=env)
+            result = run(
+                "ask", "-q", "Which color?", str(CAT), "-m", model, "--schema", COLORS, env=env
+            )
 
             assert (result.exit_code, result.stderr) == (0, "")
-            assert json.loads(result.stdout) == {"colour": "sandbox"}
+            assert json.loads(result.stdout) == {"color": "sandbox"}
 
     @pytest.mark.parametrize("provider", ["api", "web"])
     def test_an_answer_that_stays_invalid_is_incomplete(
         self, run: Run, api_env: dict[str, str], web_env: dict[str, str], provider: str
     ) -> None:
         env = api_env | web_env | {"REKA_PROVIDER": provider}
-        result = run("ask", "Which colour?", "-m", "sandbox-bad-json", "--schema", COLOURS, env=env)
+        result = run("ask", "Which color?", "-m", "sandbox-bad-json", "--schema", COLORS, env=env)
 
         told = (
-            'notice: the answer is not valid: "colour" is a required property (at $); asking once more\n'
-            'error: the answer is not valid against the schema: "colour" is a required property (at $)\n'
+            'notice: the answer is not valid: "color" is a required property (at $); asking once more\n'
+            'error: the answer is not valid against the schema: "color" is a required property (at $)\n'
         )
         assert result == Result(10, "", told)
 
@@ -398,7 +468,11 @@ class TestModels:
     def test_as_json_they_are_one_object(self, run: Run, api_env: dict[str, str]) -> None:
         listing = json.loads(run("models", "--json", env=api_env).stdout)
 
-        assert (listing["schema"], listing["provider"], listing["default"]) == ("reka-cli/models/1", "api", "sandbox")
+        assert (listing["schema"], listing["provider"], listing["default"]) == (
+            "reka-cli/models/1",
+            "api",
+            "sandbox",
+        )
         assert listing["models"][0] == {
             "id": "sandbox",
             "input_modalities": ["text", "image", "video"],
@@ -408,7 +482,9 @@ class TestModels:
             "output_usd": 1e-07,
         }
 
-    def test_on_a_terminal_they_are_a_table(self, clean_env: dict[str, str], api_env: dict[str, str]) -> None:
+    def test_on_a_terminal_they_are_a_table(
+        self, clean_env: dict[str, str], api_env: dict[str, str]
+    ) -> None:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "reka_cli", "models"]
         env = clean_env | api_env | {"COLUMNS": "100", "TERM": "xterm"}
@@ -421,10 +497,30 @@ class TestModels:
 
         shown = re.sub(r"\x1b\[[0-9;]*m", "", screen.decode()).splitlines()
         assert shown[0].strip() == "models of api"
-        assert shown[1].split() == ["model", "takes", "context", "longest", "answer", "USD/M", "in", "USD/M", "out"]
-        assert shown[2].split() == ["sandbox", "(default)", "text,image,video", "16384", "14745", "0.10", "0.10"]
+        assert shown[1].split() == [
+            "model",
+            "takes",
+            "context",
+            "longest",
+            "answer",
+            "USD/M",
+            "in",
+            "USD/M",
+            "out",
+        ]
+        assert shown[2].split() == [
+            "sandbox",
+            "(default)",
+            "text,image,video",
+            "16384",
+            "14745",
+            "0.10",
+            "0.10",
+        ]
 
-    def test_those_of_the_web_session_are_the_known_names(self, run: Run, web_env: dict[str, str]) -> None:
+    def test_those_of_the_web_session_are_the_known_names(
+        self, run: Run, web_env: dict[str, str]
+    ) -> None:
         result = run("models", env=web_env)
 
         assert result == Result(
@@ -446,9 +542,14 @@ class TestModels:
     def test_a_fresh_list_is_not_asked_for_again(self, home: Path) -> None:
         listing = reka(home, [{"id": "reka-edge-2603"}]).models()
 
-        assert ([one.id for one in listing.models], listing.default) == (["reka-edge-2603"], "reka-edge-2603")
+        assert ([one.id for one in listing.models], listing.default) == (
+            ["reka-edge-2603"],
+            "reka-edge-2603",
+        )
 
-    def test_a_stale_list_is_used_if_the_network_fails(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_stale_list_is_used_if_the_network_fails(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         client = reka(home, [{"id": "reka-edge-2603"}])
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nobody listens
         notices: list[str] = []
@@ -456,7 +557,9 @@ class TestModels:
         listing = client.models(refresh=True, notice=notices.append)
 
         assert [one.id for one in listing.models] == ["reka-edge-2603"]
-        assert notices == ["cannot reach api.reka.ai: the proxy cannot be reached; the list kept from before is shown"]
+        assert notices == [
+            "cannot reach api.reka.ai: the proxy cannot be reached; the list kept from before is shown"
+        ]
 
 
 def _read(descriptor: int) -> bytes:
@@ -466,12 +569,26 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def test_reasoning_is_shown_on_a_terminal_alone(clean_env: dict[str, str], api_env: dict[str, str]) -> None:
+def test_reasoning_is_shown_on_a_terminal_alone(
+    clean_env: dict[str, str], api_env: dict[str, str]
+) -> None:
     def stderr_of(*more: str) -> str:
         ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-n", "-m", "sandbox-reasoning", *more]
+        command = [
+            sys.executable,
+            "-m",
+            "reka_cli",
+            "ask",
+            "hello",
+            "-n",
+            "-m",
+            "sandbox-reasoning",
+            *more,
+        ]
         env = clean_env | api_env | {"TERM": "xterm"}
-        with zygote.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs) as process:
+        with zygote.Popen(
+            command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs
+        ) as process:
             os.close(theirs)
             stdout, _ = process.communicate(timeout=30)
             shown = b""

@@ -19,18 +19,18 @@ SANDBOX = {"REKA_PROVIDER": "sandbox"}
 
 
 def told(question: str) -> str:
-    """What the sandbox answers to a question without a picture."""
+    """What the sandbox answers to a question without an image."""
     return f"This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: {question}\n"
 
 
 MEASURED = """\
 This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.
 
-What it measured of your picture:
+What it measured of your image:
 
 - format: JPEG
 - size: 451 × 300 pixels, 30985 bytes
-- mean colour: light brown (#946f57)
+- mean color: light brown (#946f57)
 - EXIF metadata: none
 - SHA-256: fc898c685c70f36d349c985193d1121103966bad43aa69cb3d7114cb0430150f
 
@@ -39,10 +39,16 @@ Your question was: What can you see?
 
 
 @contextmanager
-def started(env: dict[str, str], *arguments: str, **popen: object) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    env: dict[str, str], *arguments: str, **popen: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A running `reka-cli` that is not waited for."""
     command = [sys.executable, "-m", "reka_cli", *arguments]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
+    streams = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    } | popen
     with zygote.Popen(command, env=env | SANDBOX, cwd=ROOT, **streams) as process:
         try:
             yield process
@@ -59,11 +65,13 @@ def started(env: dict[str, str], *arguments: str, **popen: object) -> Iterator[s
         ["What can you see?", "-i", str(CAT)],
     ],
 )
-def test_a_picture_can_stand_before_and_after_the_question(run: Run, arguments: list[str]) -> None:
+def test_an_image_can_stand_before_and_after_the_question(run: Run, arguments: list[str]) -> None:
     assert run("ask", *arguments, env=SANDBOX) == Result(0, MEASURED, "")
 
 
-def test_a_picture_goes_over_the_web_session(run: Run, service: Service, web_env: dict[str, str]) -> None:
+def test_an_image_goes_over_the_web_session(
+    run: Run, service: Service, web_env: dict[str, str]
+) -> None:
     result = run("ask", "--image", str(CAT), "What can you see?", env=web_env)
 
     assert result == Result(0, MEASURED, "")
@@ -82,20 +90,26 @@ def test_every_delta_is_written_when_it_comes(clean_env: dict[str, str]) -> None
 
 class TestStandardInput:
     def test_it_is_the_question_if_there_is_no_other(self, run: Run) -> None:
-        assert run("ask", env=SANDBOX, stdin=b"  from a pipe\n\n") == Result(0, told("from a pipe"), "")
+        assert run("ask", env=SANDBOX, stdin=b"  from a pipe\n\n") == Result(
+            0, told("from a pipe"), ""
+        )
 
-    def test_it_is_the_question_about_a_picture(self, run: Run) -> None:
-        assert run("ask", "-i", str(CAT), env=SANDBOX, stdin=b"What can you see?\n") == Result(0, MEASURED, "")
+    def test_it_is_the_question_about_an_image(self, run: Run) -> None:
+        assert run("ask", "-i", str(CAT), env=SANDBOX, stdin=b"What can you see?\n") == Result(
+            0, MEASURED, ""
+        )
 
-    def test_it_follows_a_prompt_that_has_no_picture(self, run: Run) -> None:
+    def test_it_follows_a_prompt_that_has_no_image(self, run: Run) -> None:
         result = run("ask", "Write a commit message", env=SANDBOX, stdin=b"diff --git a b\n")
 
         assert result == Result(0, told("Write a commit message\n\ndiff --git a b"), "")
 
     def test_a_dash_stands_for_it(self, run: Run) -> None:
-        assert run("ask", "-i", str(CAT), "-", env=SANDBOX, stdin=b"What can you see?") == Result(0, MEASURED, "")
+        assert run("ask", "-i", str(CAT), "-", env=SANDBOX, stdin=b"What can you see?") == Result(
+            0, MEASURED, ""
+        )
 
-    def test_it_is_not_touched_with_a_prompt_and_a_picture(self, run: Run) -> None:
+    def test_it_is_not_touched_with_a_prompt_and_an_image(self, run: Run) -> None:
         read_end, write_end = os.pipe()
         os.write(write_end, b"the next line of a loop\n")
 
@@ -107,14 +121,18 @@ class TestStandardInput:
         os.close(read_end)
 
     def test_it_is_not_read_if_that_is_forbidden(self, run: Run) -> None:
-        assert run("ask", "-n", "hello", env=SANDBOX, stdin=b"not this") == Result(0, told("hello"), "")
+        assert run("ask", "-n", "hello", env=SANDBOX, stdin=b"not this") == Result(
+            0, told("hello"), ""
+        )
 
     def test_it_may_be_empty_beside_a_prompt(self, run: Run) -> None:
         assert run("ask", "hello", env=SANDBOX, stdin=b"\n") == Result(0, told("hello"), "")
 
     def test_it_may_be_one_that_can_only_be_written(self, run: Run) -> None:
         with Path("/dev/null").open("wb") as null:  # as nohup leaves it
-            assert run("ask", "hello", env=SANDBOX, stdin=null.fileno()) == Result(0, told("hello"), "")
+            assert run("ask", "hello", env=SANDBOX, stdin=null.fileno()) == Result(
+                0, told("hello"), ""
+            )
 
     def test_a_pipe_that_never_ends_is_given_up_at_the_deadline(self, run: Run) -> None:
         read_end, write_end = os.pipe()
@@ -147,7 +165,7 @@ class TestStandardInput:
         assert result == Result(
             5,
             "",
-            'error: standard input is not UTF-8 text\nhint: reka-cli ask -i - "What can you see?" < picture.jpg\n',
+            'error: standard input is not UTF-8 text\nhint: reka-cli ask -i - "What can you see?" < image.jpg\n',
         )
 
 
@@ -156,14 +174,20 @@ class TestEnds:
     def test_a_signal_leaves_what_was_received(self, clean_env: dict[str, str], sent: int) -> None:
         with started(clean_env, "ask", "hello", "-m", "sandbox-stall") as process:
             assert process.stdout
-            begin = process.stdout.read(len("This is the sandbox of reka-cli: a stand-in for Reka,"))
+            begin = process.stdout.read(
+                len("This is the sandbox of reka-cli: a stand-in for Reka,")
+            )
             process.send_signal(sent)
             rest, stderr = process.communicate(timeout=10)
 
         partial = "This is the sandbox of reka-cli: a stand-in for Reka,\n"
-        assert Result(process.returncode, (begin + rest).decode(), stderr.decode()) == Result(-sent, partial, "")
+        assert Result(process.returncode, (begin + rest).decode(), stderr.decode()) == Result(
+            -sent, partial, ""
+        )
 
-    def test_a_signal_before_the_answer_is_quiet(self, clean_env: dict[str, str], service: Service) -> None:
+    def test_a_signal_before_the_answer_is_quiet(
+        self, clean_env: dict[str, str], service: Service
+    ) -> None:
         env = clean_env | {"REKA_WEB_BASE": service.url, "REKA_TOKEN": service.server.token}
         with started(env, "ask", "hello", "-m", "sandbox-silent", "--provider", "web") as process:
             assert service.arrived.wait(20)
@@ -183,25 +207,29 @@ class TestEnds:
 
         assert (exit_code, stderr) == (141, b"")
 
-    def test_a_picture_that_never_comes_is_given_up_at_the_deadline(self, run: Run, tmp_path: Path) -> None:
-        pipe = tmp_path / "picture"
+    def test_an_image_that_never_comes_is_given_up_at_the_deadline(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        pipe = tmp_path / "image"
         os.mkfifo(pipe)
 
         result = run("ask", "-i", str(pipe), "hello", "--timeout", "0.5", env=SANDBOX)
 
         assert result == Result(8, "", f"error: nothing came from {pipe} within 0.5 s\n")
 
-    def test_a_pipe_is_no_picture_in_place_of_the_question(self, run: Run, tmp_path: Path) -> None:
+    def test_a_pipe_is_no_image_in_place_of_the_question(self, run: Run, tmp_path: Path) -> None:
         pipe = tmp_path / "question"
         os.mkfifo(pipe)
 
         assert run("ask", str(pipe), env=SANDBOX).exit_code == 0
 
-    def test_a_picture_may_come_through_a_pipe(self, run: Run, tmp_path: Path) -> None:
-        pipe = tmp_path / "picture"
+    def test_an_image_may_come_through_a_pipe(self, run: Run, tmp_path: Path) -> None:
+        pipe = tmp_path / "image"
         os.mkfifo(pipe)
         with subprocess.Popen(["cp", str(CAT), str(pipe)]):
-            assert run("ask", "-i", str(pipe), "What can you see?", env=SANDBOX) == Result(0, MEASURED, "")
+            assert run("ask", "-i", str(pipe), "What can you see?", env=SANDBOX) == Result(
+                0, MEASURED, ""
+            )
 
     def test_a_pipe_that_does_not_block_gets_everything(self, clean_env: dict[str, str]) -> None:
         read_end, write_end = os.pipe()
@@ -221,7 +249,9 @@ class TestEnds:
         assert (exit_code, shown.decode()) == (0, told(question))
 
     @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["--version"]])
-    def test_help_that_nobody_reads_is_quiet(self, clean_env: dict[str, str], arguments: list[str]) -> None:
+    def test_help_that_nobody_reads_is_quiet(
+        self, clean_env: dict[str, str], arguments: list[str]
+    ) -> None:
         read_end, write_end = os.pipe()
         os.close(read_end)
         with started(clean_env, *arguments, stdout=write_end) as process:
@@ -231,36 +261,56 @@ class TestEnds:
         assert (process.returncode, stderr) == (141, b"")
 
     def test_help_on_a_full_disk_is_an_error(self, clean_env: dict[str, str]) -> None:
-        with Path("/dev/full").open("wb") as full, started(clean_env, "--help", stdout=full) as process:
+        with (
+            Path("/dev/full").open("wb") as full,
+            started(clean_env, "--help", stdout=full) as process,
+        ):
             _, stderr = process.communicate(timeout=20)
 
-        assert (process.returncode, stderr) == (10, b"error: cannot write: no space left on device\n")
+        assert (process.returncode, stderr) == (
+            10,
+            b"error: cannot write: no space left on device\n",
+        )
 
     def test_a_full_disk_is_an_incomplete_answer(self, clean_env: dict[str, str]) -> None:
-        with Path("/dev/full").open("wb") as full, started(clean_env, "ask", "hello", stdout=full) as process:
+        with (
+            Path("/dev/full").open("wb") as full,
+            started(clean_env, "ask", "hello", stdout=full) as process,
+        ):
             _, stderr = process.communicate(timeout=20)
 
-        assert (process.returncode, stderr) == (10, b"error: cannot write the answer: no space left on device\n")
+        assert (process.returncode, stderr) == (
+            10,
+            b"error: cannot write the answer: no space left on device\n",
+        )
 
 
 class TestSaidOnStderr:
-    def test_a_retry_is_announced_and_helps(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+    def test_a_retry_is_announced_and_helps(
+        self, run: Run, service: Service, web_env: dict[str, str]
+    ) -> None:
         result = run("ask", "hello", "-m", "sandbox-503-once", env=web_env)
 
         assert (result.exit_code, result.stdout) == (0, told("hello"))
-        assert result.stderr.startswith(f"notice: {service.host} answered 503: overloaded; attempt 2 of 3 in 0.")
+        assert result.stderr.startswith(
+            f"notice: {service.host} answered 503: overloaded; attempt 2 of 3 in 0."
+        )
         assert result.stderr.count("\n") == 1
         assert service.paths == ["/bff/auth/access_token", "/api/chat", "/api/chat"]
 
     def test_quiet_keeps_notices_back(self, run: Run, web_env: dict[str, str]) -> None:
-        assert run("ask", "hello", "-q", "-m", "sandbox-429-once", env=web_env) == Result(0, told("hello"), "")
+        assert run("ask", "hello", "-q", "-m", "sandbox-429-once", env=web_env) == Result(
+            0, told("hello"), ""
+        )
 
     def test_a_retry_that_would_come_too_late_is_not_waited_for(
         self, run: Run, service: Service, web_env: dict[str, str]
     ) -> None:
         result = run("ask", "hello", "-m", "sandbox-429-later", env=web_env)
 
-        assert result == Result(6, "", f"error: {service.host} answered 429: slow down (try again in 3600 s)\n")
+        assert result == Result(
+            6, "", f"error: {service.host} answered 429: slow down (try again in 3600 s)\n"
+        )
         assert service.paths == ["/bff/auth/access_token", "/api/chat"]
 
     def test_verbose_names_model_tokens_and_seconds(self, run: Run) -> None:
@@ -284,6 +334,8 @@ class TestSaidOnStderr:
         assert "  Authorization: [redacted]" in lines
         token = service.received[-1].headers["authorization"].removeprefix("Bearer ")
         assert [secret for secret in (token, "canary-session") if secret in result.stderr] == []
-        assert [path.name for path in home.rglob("*") if token in (path.read_text() if path.is_file() else "")] == [
-            "credentials.json"
-        ]
+        assert [
+            path.name
+            for path in home.rglob("*")
+            if token in (path.read_text() if path.is_file() else "")
+        ] == ["credentials.json"]

@@ -41,7 +41,9 @@ def count(clean_env: dict[str, str], tmp_path: Path) -> Count:
 
     def count(*arguments: str, stdin: bytes = b"") -> Result:
         command = [*with_file(tmp_path, "commands", "count", TOY), "count", *arguments]
-        ended = zygote.run(command, env=clean_env, cwd=ROOT, input=stdin, capture_output=True, check=False)
+        ended = zygote.run(
+            command, env=clean_env, cwd=ROOT, input=stdin, capture_output=True, check=False
+        )
         return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
     return count
@@ -55,9 +57,17 @@ def count(clean_env: dict[str, str], tmp_path: Path) -> Count:
         (["hello", "-n"], b"more words", Result(0, "0 of 'hello': True\n", "")),
         (["hello", "-i", str(CAT)], b"not read", Result(0, "1 of 'hello': True\n", "")),
         (["hello", "-i", "-"], CAT.read_bytes(), Result(0, "1 of 'hello': True\n", "")),
-        (["hello", "-m", "sandbox-length", "--allow-partial"], b"", Result(0, "0 of 'hello': True\n", "")),
+        (
+            ["hello", "-m", "sandbox-length", "--allow-partial"],
+            b"",
+            Result(0, "0 of 'hello': True\n", ""),
+        ),
         (["hello", "-m", "sandbox-empty"], b"", Result(10, "", "error: the answer is empty\n")),
-        (["-", "-n"], b"", Result(2, "", "error: - reads standard input, which --no-stdin forbids\n")),
+        (
+            ["-", "-n"],
+            b"",
+            Result(2, "", "error: - reads standard input, which --no-stdin forbids\n"),
+        ),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

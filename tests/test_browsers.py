@@ -24,8 +24,15 @@ from jeepney import HeaderFields, MessageType, new_method_return
 from jeepney.low_level import Parser
 
 from reka_cli.cookies import browsers, database
-from reka_cli.cookies.browsers import HINTS, Found, Profile, look, profiles, read_database
-from reka_cli.cookies.profiles import _places, _profiles
+from reka_cli.cookies.browsers import (
+    HINTS,
+    Profile,
+    ProfileResult,
+    find_session,
+    profiles,
+    read_database,
+)
+from reka_cli.cookies.profiles import _browser_folders, _profiles
 from reka_cli.errors import BadInput, NotLoggedIn
 
 pytestmark = pytest.mark.slow  # a child process, and one that has to hang, in many of them
@@ -69,15 +76,24 @@ def chrome_time(moment_s: float | None) -> int:
 def chromium(path: Path, *rows: Row, version: int = 24) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("create table meta(key longvarchar not null unique primary key, value longvarchar)")
+        connection.execute(
+            "create table meta(key longvarchar not null unique primary key, value longvarchar)"
+        )
         connection.execute("insert into meta values('version', ?)", (str(version),))
         connection.execute(
             "create table cookies(creation_utc integer, host_key text, top_frame_site_key text, name text, value text, encrypted_value blob, path text, expires_utc integer, is_secure integer, is_httponly integer)"
         )
         for row in rows:
-            values = (row.host, row.jar, row.name, row.value if row.plain else "", encrypted(row, version >= 24))
+            values = (
+                row.host,
+                row.jar,
+                row.name,
+                row.value if row.plain else "",
+                encrypted(row, version >= 24),
+            )
             connection.execute(
-                "insert into cookies values(1,?,?,?,?,?,?,?,1,1)", (*values, row.path, chrome_time(row.expires_s))
+                "insert into cookies values(1,?,?,?,?,?,?,?,1,1)",
+                (*values, row.path, chrome_time(row.expires_s)),
             )
         connection.commit()
     return path
@@ -110,11 +126,11 @@ def firefox(path: Path, *rows: Row, schema: int = 17) -> Path:
     return path
 
 
-def found(path: Path, browser: str = "chromium", **options: Any) -> Found:
-    return look(Profile(browser, "Default", path), NOW_S, **options)
+def found(path: Path, browser: str = "chromium", **options: Any) -> ProfileResult:
+    return find_session(Profile(browser, "Default", path), NOW_S, **options)
 
 
-def values(one: Found) -> dict[str, str] | None:
+def values(one: ProfileResult) -> dict[str, str] | None:
     return {cookie.name: cookie.value for cookie in one.session.cookies} if one.session else None
 
 
@@ -156,15 +172,23 @@ def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("version", [23, 24])
-def test_a_session_of_chromium_is_read_with_and_without_the_hash_of_its_host(cookies: Path, version: int) -> None:
+def test_a_session_of_chromium_is_read_with_and_without_the_hash_of_its_host(
+    cookies: Path, version: int
+) -> None:
     one = found(chromium(cookies, Row(), version=version))
-    assert (values(one), one.problem, one.said) == ({"appSession": VALUE}, None, f"session until {day(LATER_S)}")
+    assert (values(one), one.problem, one.message) == (
+        {"appSession": VALUE},
+        None,
+        f"session until {day(LATER_S)}",
+    )
     assert one.session
     assert (one.session.host, one.session.expires_s) == (SPACE, LATER_S)
 
 
 @pytest.mark.parametrize("schema", [15, 16, 17])
-def test_an_expiry_of_firefox_is_in_seconds_or_milliseconds_by_its_schema(sqlite: Path, schema: int) -> None:
+def test_an_expiry_of_firefox_is_in_seconds_or_milliseconds_by_its_schema(
+    sqlite: Path, schema: int
+) -> None:
     one = found(firefox(sqlite, Row(), schema=schema), "firefox")
     assert one.session
     assert (values(one), one.session.expires_s) == ({"appSession": VALUE}, LATER_S)
@@ -174,18 +198,18 @@ def test_an_expiry_of_firefox_is_in_seconds_or_milliseconds_by_its_schema(sqlite
 @pytest.mark.usefixtures("no_child")
 def test_an_expired_session_of_firefox_is_seen_to_be_so(sqlite: Path, schema: int) -> None:
     one = found(firefox(sqlite, Row(expires_s=DEAD_S), schema=schema), "firefox")
-    assert (one.session, one.problem, one.said) == (None, "expired", f"expired {day(DEAD_S)}")
+    assert (one.session, one.problem, one.message) == (None, "expired", f"expired {day(DEAD_S)}")
 
 
 @pytest.mark.usefixtures("no_child")
 def test_an_expired_session_of_chromium_says_since_when(cookies: Path) -> None:
     one = found(chromium(cookies, Row(expires_s=DEAD_S), Row(host=CHAT, expires_s=DEAD_S - 86_400)))
-    assert (one.session, one.problem, one.said) == (None, "expired", f"expired {day(DEAD_S)}")
+    assert (one.session, one.problem, one.message) == (None, "expired", f"expired {day(DEAD_S)}")
 
 
 def test_a_session_cookie_of_chromium_has_no_end_date(cookies: Path) -> None:
     one = found(chromium(cookies, Row(expires_s=None)))
-    assert (values(one), one.said) == ({"appSession": VALUE}, "session without an end date")
+    assert (values(one), one.message) == ({"appSession": VALUE}, "session without an end date")
 
 
 def test_a_value_that_is_not_encrypted_is_read(cookies: Path) -> None:
@@ -200,16 +224,26 @@ def test_a_database_without_partitions_is_read(cookies: Path) -> None:
 
 
 def test_chunks_come_in_their_order(sqlite: Path) -> None:
-    one = found(firefox(sqlite, *(Row(name=f"appSession.{n}", value=f"part{n}") for n in (2, 0, 1))), "firefox")
+    one = found(
+        firefox(sqlite, *(Row(name=f"appSession.{n}", value=f"part{n}") for n in (2, 0, 1))),
+        "firefox",
+    )
     assert one.session
     assert one.session.header == "appSession.0=part0; appSession.1=part1; appSession.2=part2"
 
 
 @pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize("write", [chromium, firefox])
-def test_a_missing_chunk_is_said_without_asking_any_keyring(tmp_path: Path, write: Callable[..., Path]) -> None:
-    one = found(write(tmp_path / "db", Row(name="appSession.0", prefix=b"v11"), Row(name="appSession.2")))
-    assert (one.problem, one.said) == ("no_session", "a session that is not whole: appSession.0, appSession.2")
+def test_a_missing_chunk_is_said_without_asking_any_keyring(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    one = found(
+        write(tmp_path / "db", Row(name="appSession.0", prefix=b"v11"), Row(name="appSession.2"))
+    )
+    assert (one.problem, one.message) == (
+        "no_session",
+        "a session that is not whole: appSession.0, appSession.2",
+    )
 
 
 def test_a_plain_cookie_older_than_the_chunks_does_not_win(cookies: Path) -> None:
@@ -234,7 +268,9 @@ def test_a_cookie_of_the_domain_is_read_and_the_hosts_own_goes_before_it(cookies
 
 
 @pytest.mark.parametrize("paths", [("/", "/bff"), ("/bff", "/")])
-def test_the_cookie_of_the_whole_site_goes_before_one_of_a_path(cookies: Path, paths: tuple[str, str]) -> None:
+def test_the_cookie_of_the_whole_site_goes_before_one_of_a_path(
+    cookies: Path, paths: tuple[str, str]
+) -> None:
     rows = [Row(path=path, value="whole" if path == "/" else "part") for path in paths]
     assert values(found(chromium(cookies, *rows))) == {"appSession": "whole"}
 
@@ -253,14 +289,22 @@ NEIGHBOURS = (
 @pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize("write", [chromium, firefox])
 @pytest.mark.parametrize("host", NEIGHBOURS)
-def test_a_neighbours_host_is_not_read(tmp_path: Path, write: Callable[..., Path], host: str) -> None:
-    one = found(write(tmp_path / "db", Row(host=host, value=FOREIGN), Row(name="other", value=FOREIGN)))
-    assert (one.problem, one.said) == ("no_session", "no Reka login")
+def test_a_neighbours_host_is_not_read(
+    tmp_path: Path, write: Callable[..., Path], host: str
+) -> None:
+    one = found(
+        write(tmp_path / "db", Row(host=host, value=FOREIGN), Row(name="other", value=FOREIGN))
+    )
+    assert (one.problem, one.message) == ("no_session", "no Reka login")
 
 
 def test_a_value_no_header_can_carry_is_no_session(sqlite: Path) -> None:
     one = found(firefox(sqlite, Row(value="a\r\nX: y")), "firefox")
-    assert (one.session, one.problem, one.said) == (None, "no_session", "a session that is not whole: appSession")
+    assert (one.session, one.problem, one.message) == (
+        None,
+        "no_session",
+        "a session that is not whole: appSession",
+    )
 
 
 def test_the_family_is_told_by_the_file_and_not_by_the_folder(cookies: Path, sqlite: Path) -> None:
@@ -274,7 +318,11 @@ def test_the_family_is_told_by_the_file_and_not_by_the_folder(cookies: Path, sql
 def test_a_partition_does_not_take_the_place_of_the_session(cookies: Path, sqlite: Path) -> None:
     chromium(cookies, Row(), Row(jar="https://evil.example", value="PARTITION"))
     assert values(found(cookies)) == {"appSession": VALUE}
-    jars = ("^partitionKey=%28https%2Cevil.example%29", "^userContextId=2", "^userContextId=2&partitionKey=%28x%29")
+    jars = (
+        "^partitionKey=%28https%2Cevil.example%29",
+        "^userContextId=2",
+        "^userContextId=2&partitionKey=%28x%29",
+    )
     firefox(sqlite, Row(), *(Row(jar=jar, value="OTHER") for jar in jars))
     one = found(sqlite, "firefox")
     assert (values(one), one.containers) == ({"appSession": VALUE}, ("2",))
@@ -294,7 +342,11 @@ def test_a_session_within_another_site_is_named_and_not_taken(
     tmp_path: Path, write: Callable[..., Path], jar: str
 ) -> None:
     one = found(write(tmp_path / "db", Row(jar=jar)))
-    assert (one.session, one.problem, one.said) == (None, "partitioned_only", "only inside the pages of another site")
+    assert (one.session, one.problem, one.message) == (
+        None,
+        "partitioned_only",
+        "only inside the pages of another site",
+    )
 
 
 @pytest.fixture
@@ -313,7 +365,9 @@ def contained(sqlite: Path) -> Path:
         {"userContextId": 5, "public": False, "name": "userContextIdInternal.thumbnail"},
         {"userContextId": 6, "public": True, "name": "My own"},
     ]
-    sqlite.with_name("containers.json").write_text(json.dumps({"version": 5, "identities": identities}))
+    sqlite.with_name("containers.json").write_text(
+        json.dumps({"version": 5, "identities": identities})
+    )
     return sqlite
 
 
@@ -321,7 +375,7 @@ def contained(sqlite: Path) -> Path:
 def test_a_login_in_a_container_names_the_containers_that_hold_one(contained: Path) -> None:
     one = found(contained, "firefox")
     assert (one.problem, one.containers) == ("container_only", ("Work", "My own"))
-    assert one.said == "in a container: --container Work or --container 'My own'"
+    assert one.message == "in a container: --container Work or --container 'My own'"
 
 
 @pytest.mark.parametrize(("name", "value"), [("Work", "work"), ("my OWN", "own"), ("6", "own")])
@@ -335,21 +389,29 @@ def test_a_container_is_chosen_by_name_or_number(contained: Path, name: str, val
     [
         ("Personal", "no_session", "no Reka login"),
         ("Banking", "expired", f"expired {day(DEAD_S)}"),
-        ("Play", "no_session", "no container of that name; there are: Work, My own, Banking, Personal"),
+        (
+            "Play",
+            "no_session",
+            "no container of that name; there are: Work, My own, Banking, Personal",
+        ),
     ],
 )
-def test_a_container_without_a_session_is_said(contained: Path, name: str, problem: str, said: str) -> None:
+def test_a_container_without_a_session_is_said(
+    contained: Path, name: str, problem: str, said: str
+) -> None:
     one = found(contained, "firefox", container=name)
-    assert (one.problem, one.said) == (problem, said)
+    assert (one.problem, one.message) == (problem, said)
 
 
 @pytest.mark.usefixtures("no_child")
 def test_a_container_is_asked_of_a_browser_that_has_none(cookies: Path) -> None:
     one = found(chromium(cookies, Row()), container="Work")
-    assert (one.problem, one.said) == ("no_session", "this browser has no containers")
+    assert (one.problem, one.message) == ("no_session", "this browser has no containers")
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"identities": 3}', '{"identities": [{"name": "x"}]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"identities": 3}', '{"identities": [{"name": "x"}]}', "[" * 100_000]
+)
 def test_a_damaged_list_of_containers_leaves_their_numbers(contained: Path, text: str) -> None:
     contained.with_name("containers.json").write_text(text)
     assert found(contained, "firefox").containers == ("2", "6")
@@ -368,9 +430,11 @@ def test_a_damaged_list_of_containers_leaves_their_numbers(contained: Path, text
         (b"\x01\x00\x00", "encrypted in a way no other program reads (unknown)"),
     ],
 )
-def test_an_encryption_that_cannot_be_read_is_named(cookies: Path, prefix: bytes, said: str) -> None:
+def test_an_encryption_that_cannot_be_read_is_named(
+    cookies: Path, prefix: bytes, said: str
+) -> None:
     one = found(chromium(cookies, Row(prefix=prefix)))
-    assert (one.session, one.problem, one.said) == (None, "unsupported_encryption", said)
+    assert (one.session, one.problem, one.message) == (None, "unsupported_encryption", said)
 
 
 def test_what_can_be_read_is_not_lost_over_what_cannot(cookies: Path) -> None:
@@ -384,23 +448,29 @@ def test_what_can_be_read_is_not_lost_over_what_cannot(cookies: Path) -> None:
 
 def test_a_wrong_key_of_v10_is_undecryptable(cookies: Path) -> None:
     one = found(chromium(cookies, Row(password=b"other"), version=23))
-    assert (one.problem, one.said) == ("undecryptable", "the key of its cookies cannot be found")
+    assert (one.problem, one.message) == ("undecryptable", "the key of its cookies cannot be found")
 
 
 def test_a_key_in_a_keyring_out_of_reach_is_missing(cookies: Path) -> None:
     one = found(chromium(cookies, Row(prefix=b"v11", password=b"other")))
-    assert (one.problem, one.said) == ("keyring_missing", browsers._SAID["keyring_missing"])
+    assert (one.problem, one.message) == ("keyring_missing", browsers._MESSAGES["keyring_missing"])
 
 
 @pytest.mark.parametrize("password", [b"", b"peanuts"])
-def test_a_v11_with_the_key_of_no_keyring_is_read_without_one(cookies: Path, password: bytes) -> None:
-    assert values(found(chromium(cookies, Row(prefix=b"v11", password=password)))) == {"appSession": VALUE}
+def test_a_v11_with_the_key_of_no_keyring_is_read_without_one(
+    cookies: Path, password: bytes
+) -> None:
+    assert values(found(chromium(cookies, Row(prefix=b"v11", password=password)))) == {
+        "appSession": VALUE
+    }
 
 
 class Bus:
     """A desktop's message bus with a keyring: hands out `secret`, or keeps it when that is None."""
 
-    def __init__(self, path: Path, secret: bytes | None = None, *, greets: bool = True, answers: bool = True) -> None:
+    def __init__(
+        self, path: Path, secret: bytes | None = None, *, greets: bool = True, answers: bool = True
+    ) -> None:
         self.secret, self.greets, self.answers = secret, greets, answers
         self.asked = 0
         self._listener = socket.socket(socket.AF_UNIX)
@@ -430,7 +500,9 @@ class Bus:
             parser = Parser()
             while b"BEGIN\r\n" not in (data := connection.recv(4096)):
                 connection.sendall(b"OK 1234deadbeef\r\n" if b"AUTH" in data else b"")
-            data = data.partition(b"BEGIN\r\n")[2]  # the first call may come along with the greeting
+            data = data.partition(b"BEGIN\r\n")[
+                2
+            ]  # the first call may come along with the greeting
             while True:
                 parser.add_data(data)
                 while (message := parser.get_next_message()) is not None:
@@ -441,7 +513,9 @@ class Bus:
 
     def _reply(self, connection: socket.socket, message: Any) -> None:
         item = "/org/freedesktop/secrets/collection/login/1"
-        secrets = {} if self.secret is None else {item: ("/session", b"", self.secret, "text/plain")}
+        secrets = (
+            {} if self.secret is None else {item: ("/session", b"", self.secret, "text/plain")}
+        )
         replies: dict[str, tuple[str, tuple[Any, ...]]] = {
             "Hello": ("s", (":1.1",)),
             "SearchItems": ("aoao", ([item], [])),
@@ -457,7 +531,9 @@ class Bus:
 @pytest.fixture
 def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bus]]:
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bus-")))  # its name must be short
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="bus-"))
+        )  # its name must be short
 
         def start(**options: Any) -> Bus:
             one = Bus(folder / "bus", **options)
@@ -470,10 +546,14 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bus]]:
 
 def test_a_key_in_an_open_keyring_is_used(cookies: Path, bus: Callable[..., Bus]) -> None:
     bus(secret=b"other")
-    assert values(found(chromium(cookies, Row(prefix=b"v11", password=b"other")))) == {"appSession": VALUE}
+    assert values(found(chromium(cookies, Row(prefix=b"v11", password=b"other")))) == {
+        "appSession": VALUE
+    }
 
 
-def test_the_bus_is_not_touched_without_need(cookies: Path, sqlite: Path, bus: Callable[..., Bus]) -> None:
+def test_the_bus_is_not_touched_without_need(
+    cookies: Path, sqlite: Path, bus: Callable[..., Bus]
+) -> None:
     one = bus(answers=False)
     assert values(found(chromium(cookies, Row()), deadline_s=10)) == {"appSession": VALUE}
     assert values(found(firefox(sqlite, Row()), "firefox", deadline_s=10)) == {"appSession": VALUE}
@@ -485,12 +565,19 @@ def test_a_locked_keyring_is_said(cookies: Path, bus: Callable[..., Bus]) -> Non
     assert found(chromium(cookies, Row(prefix=b"v11"))).problem == "keyring_locked"
 
 
-def test_the_key_of_another_session_is_undecryptable(cookies: Path, bus: Callable[..., Bus]) -> None:
+def test_the_key_of_another_session_is_undecryptable(
+    cookies: Path, bus: Callable[..., Bus]
+) -> None:
     bus(secret=b"another")
-    assert found(chromium(cookies, Row(prefix=b"v11", password=b"other"), version=23)).problem == "undecryptable"
+    assert (
+        found(chromium(cookies, Row(prefix=b"v11", password=b"other"), version=23)).problem
+        == "undecryptable"
+    )
 
 
-def test_a_keyring_that_never_answers_ends_at_the_deadline(cookies: Path, bus: Callable[..., Bus]) -> None:
+def test_a_keyring_that_never_answers_ends_at_the_deadline(
+    cookies: Path, bus: Callable[..., Bus]
+) -> None:
     bus(answers=False)
     began = time.monotonic()
     one = found(chromium(cookies, Row(prefix=b"v11")), deadline_s=1)
@@ -498,20 +585,28 @@ def test_a_keyring_that_never_answers_ends_at_the_deadline(cookies: Path, bus: C
     assert time.monotonic() - began < 20
 
 
-def test_a_bus_that_takes_the_connection_and_stays_silent_is_a_timeout(cookies: Path, bus: Callable[..., Bus]) -> None:
+def test_a_bus_that_takes_the_connection_and_stays_silent_is_a_timeout(
+    cookies: Path, bus: Callable[..., Bus]
+) -> None:
     bus(greets=False)
     assert found(chromium(cookies, Row(prefix=b"v11"))).problem == "keyring_timeout"
     assert values(found(chromium(cookies.with_name("v10"), Row()))) == {"appSession": VALUE}
 
 
-@pytest.mark.parametrize("address", ["unix:path=/nonexistent", "unix:path={refusing}", "disabled:", "nonsense", ""])
+@pytest.mark.parametrize(
+    "address", ["unix:path=/nonexistent", "unix:path={refusing}", "disabled:", "nonsense", ""]
+)
 def test_a_bus_that_is_not_there_costs_only_what_needs_it(
     cookies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     refusing = tmp_path / "b"
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as one:
-        one.bind(os.path.relpath(refusing))  # bound, and nobody listens; the whole path may be too long for a socket
-    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address.format(refusing=os.path.relpath(refusing)))
+        one.bind(
+            os.path.relpath(refusing)
+        )  # bound, and nobody listens; the whole path may be too long for a socket
+    monkeypatch.setenv(
+        "DBUS_SESSION_BUS_ADDRESS", address.format(refusing=os.path.relpath(refusing))
+    )
     assert values(found(chromium(cookies, Row()))) == {"appSession": VALUE}
     v11 = chromium(cookies.with_name("v11"), Row(prefix=b"v11", password=b"other"))
     assert found(v11).problem == "keyring_missing"
@@ -548,7 +643,9 @@ def test_a_commit_that_was_not_finished_is_rolled_back(cookies: Path, tmp_path: 
         writer.execute("pragma cache_size=1")
         writer.execute("begin")
         writer.execute("update cookies set value='half', encrypted_value=x''")
-        writer.execute("create table filler as select zeroblob(200000)")  # so that pages of the commit are on disk
+        writer.execute(
+            "create table filler as select zeroblob(200000)"
+        )  # so that pages of the commit are on disk
         assert cookies.with_name("Cookies-journal").stat().st_size > 0
         one = found(cookies)
     assert values(one) == {"appSession": "old"}
@@ -588,28 +685,35 @@ def test_a_database_that_moves_while_it_is_copied_is_copied_again(
 
 def never_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = iter(range(1000))
-    monkeypatch.setattr(database, "_state", lambda _: [(next(moved), 0, 0)])
+    monkeypatch.setattr(database, "_file_stamps", lambda _: [(next(moved), 0, 0)])
     monkeypatch.setattr(database.time, "sleep", lambda _: None)
 
 
-def test_a_copy_that_never_settles_is_used_if_it_is_whole(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_never_settles_is_used_if_it_is_whole(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     never_settled(monkeypatch)
     assert values(found(chromium(cookies, Row()))) == {"appSession": VALUE}
 
 
-def test_a_copy_that_never_settles_and_is_torn_is_busy(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_never_settles_and_is_torn_is_busy(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     never_settled(monkeypatch)
     chromium(cookies, *(Row(value="x" * 900, name=f"n{n}", host=f"h{n}") for n in range(50)), Row())
     whole = cookies.read_bytes()
     cookies.write_bytes(whole[:8192] + b"\xff" * 8192 + whole[16384:])
     one = found(cookies)
-    assert (one.problem, one.said) == ("busy", "the browser is writing too much at the moment")
+    assert (one.problem, one.message) == ("busy", "the browser is writing too much at the moment")
 
 
 def test_a_running_chromium_without_a_login_says_that_it_writes_late(cookies: Path) -> None:
     chromium(cookies)
     (cookies.parent.parent / "SingletonLock").symlink_to("vm-4711")
-    assert found(cookies).said == "no Reka login; while it runs, the browser writes cookies up to 30 s late"
+    assert (
+        found(cookies).message
+        == "no Reka login; while it runs, the browser writes cookies up to 30 s late"
+    )
 
 
 # --- what is no database, or may not be read -------------------------------------------------------------------------
@@ -638,10 +742,16 @@ def damaged(path: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("no_child")
-def test_what_is_no_cookie_database_is_said_to_be_none(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_what_is_no_cookie_database_is_said_to_be_none(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
     make(tmp_path / "db")
     one = found(tmp_path / "db")
-    assert (one.session, one.problem, one.said) == (None, "not_a_cookie_db", "not a cookie database")
+    assert (one.session, one.problem, one.message) == (
+        None,
+        "not_a_cookie_db",
+        "not a cookie database",
+    )
     with pytest.raises(BadInput, match="not a cookie database"):
         read_database(tmp_path / "db", NOW_S)
 
@@ -665,10 +775,18 @@ def test_a_row_of_a_kind_no_browser_writes_is_no_crash(cookies: Path, change: st
     with contextlib.closing(sqlite3.connect(cookies)) as connection:
         connection.execute(f"update cookies set {change}")
         connection.commit()
-    assert found(cookies).problem in (None, "no_session", "undecryptable", "library_error", "expired")
+    assert found(cookies).problem in (
+        None,
+        "no_session",
+        "undecryptable",
+        "library_error",
+        "expired",
+    )
 
 
-@pytest.mark.parametrize("change", ["expiry = 'soon'", "expiry = null", "value = 7", "value = x'ff'", "host = x'ff'"])
+@pytest.mark.parametrize(
+    "change", ["expiry = 'soon'", "expiry = null", "value = 7", "value = x'ff'", "host = x'ff'"]
+)
 def test_a_row_of_a_kind_firefox_does_not_write_is_no_crash(sqlite: Path, change: str) -> None:
     with contextlib.closing(firefox_open(sqlite, Row())) as connection:
         connection.execute(f"update moz_cookies set {change}")
@@ -683,7 +801,10 @@ def test_a_file_too_large_for_a_browsers_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_gone_has_no_cookies(tmp_path: Path) -> None:
-    assert (found(tmp_path / "db").problem, found(tmp_path / "db").said) == ("no_session", "no cookies")
+    assert (found(tmp_path / "db").problem, found(tmp_path / "db").message) == (
+        "no_session",
+        "no cookies",
+    )
 
 
 @contextlib.contextmanager
@@ -710,65 +831,92 @@ def open_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield home
 
 
-@pytest.mark.parametrize("closed", [".config/chromium", ".config/chromium/Default", ".config/chromium/Default/Cookies"])
-def test_a_profile_that_may_not_be_read_is_named_with_its_owner(open_home: Path, closed: str) -> None:
+@pytest.mark.parametrize(
+    "closed", [".config/chromium", ".config/chromium/Default", ".config/chromium/Default/Cookies"]
+)
+def test_a_profile_that_may_not_be_read_is_named_with_its_owner(
+    open_home: Path, closed: str
+) -> None:
     owner = chromium(open_home / ".config/chromium/Default/Cookies", Row()).owner()
     (open_home / closed).chmod(0o000)
     with as_nobody():
         (profile,) = profiles(open_home)
-        one = look(profile, NOW_S)
+        one = find_session(profile, NOW_S)
     (open_home / closed).chmod(0o700)
     assert one.problem == "permission"
-    assert one.said == f"no permission to read {profile.database} (owner: {owner})"
+    assert one.message == f"no permission to read {profile.database} (owner: {owner})"
 
 
 @pytest.mark.parametrize(
-    "closed", [".mozilla/firefox", ".mozilla/firefox/x.default", ".mozilla/firefox/x.default/cookies.sqlite"]
+    "closed",
+    [".mozilla/firefox", ".mozilla/firefox/x.default", ".mozilla/firefox/x.default/cookies.sqlite"],
 )
-def test_a_firefox_that_may_not_be_read_is_not_said_to_be_absent(open_home: Path, closed: str) -> None:
+def test_a_firefox_that_may_not_be_read_is_not_said_to_be_absent(
+    open_home: Path, closed: str
+) -> None:
     firefox(open_home / ".mozilla/firefox/x.default/cookies.sqlite", Row())
     (open_home / closed).chmod(0o000)
     with as_nobody():
-        problems = [look(profile, NOW_S).problem for profile in profiles(open_home)]
+        problems = [find_session(profile, NOW_S).problem for profile in profiles(open_home)]
     (open_home / closed).chmod(0o700)
     assert problems == ["permission"]
 
 
-def test_a_file_windows_has_locked_asks_to_close_the_browser(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_windows_has_locked_asks_to_close_the_browser(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = PermissionError(13, "in use")
     error.winerror = 32  # type: ignore[attr-defined]
 
     def locked(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(browsers, "take", locked)
+    monkeypatch.setattr(browsers, "copy_database", locked)
     one = found(chromium(cookies, Row()))
-    assert (one.problem, one.said) == ("locked_file", "the browser keeps its cookies to itself while it runs")
+    assert (one.problem, one.message) == (
+        "locked_file",
+        "the browser keeps its cookies to itself while it runs",
+    )
 
 
-def test_safari_without_full_disk_access_says_what_to_grant(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_safari_without_full_disk_access_says_what_to_grant(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def denied(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(browsers, "_begins_with", denied)
     monkeypatch.setattr(browsers, "_PLATFORM", "darwin")
     one = found(cookies, "safari")
-    assert (one.problem, one.said) == ("permission", "the terminal has no Full Disk Access (System Settings, Privacy)")
+    assert (one.problem, one.message) == (
+        "permission",
+        "the terminal has no Full Disk Access (System Settings, Privacy)",
+    )
 
 
-def test_a_disk_that_fills_up_later_is_said_too(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_keeping", lambda *_: ["select raise_an_error()"])
+def test_a_disk_that_fills_up_later_is_said_too(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_copy_statements", lambda *_: ["select raise_an_error()"])
     one = found(chromium(cookies, Row()))
-    assert (one.problem, one.said) == ("library_error", "cannot be copied: the copy cannot be written")
+    assert (one.problem, one.message) == (
+        "library_error",
+        "cannot be copied: the copy cannot be written",
+    )
 
 
-def test_a_full_disk_is_said_without_a_traceback(cookies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_without_a_traceback(
+    cookies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(database, "_copy", full)
     one = found(chromium(cookies, Row()))
-    assert (one.problem, one.said) == ("library_error", "cannot be copied: no space left on device")
+    assert (one.problem, one.message) == (
+        "library_error",
+        "cannot be copied: no space left on device",
+    )
 
 
 # --- Safari ----------------------------------------------------------------------------------------------------------
@@ -783,27 +931,41 @@ def safari(path: Path, *rows: Row) -> Path:
         texts = [text.encode() + b"\0" for text in (row.host, row.name, row.path, row.value)]
         starts = [56 + sum(map(len, texts[:n])) for n in range(4)]
         dates = struct.pack("<dd", (row.expires_s or 0) - 978_307_200, 0)
-        head = struct.pack("<IIII", 56 + sum(map(len, texts)), 0, 5, 0) + struct.pack("<IIII", *starts)
+        head = struct.pack("<IIII", 56 + sum(map(len, texts)), 0, 5, 0) + struct.pack(
+            "<IIII", *starts
+        )
         records.append(head + bytes(8) + dates + b"".join(texts))
     begin = 12 + 4 * len(records)
     offsets = [begin + sum(map(len, records[:n])) for n in range(len(records))]
-    page = b"\0\0\1\0" + struct.pack(f"<{1 + len(records)}I", len(records), *offsets) + bytes(4) + b"".join(records)
+    page = (
+        b"\0\0\1\0"
+        + struct.pack(f"<{1 + len(records)}I", len(records), *offsets)
+        + bytes(4)
+        + b"".join(records)
+    )
     path.write_bytes(b"cook" + struct.pack(">II", 1, len(page)) + page)
     return path
 
 
 def test_a_session_of_safari_is_read_without_its_neighbours(tmp_path: Path) -> None:
-    rows = (Row(host="myspace.reka.ai", value=FOREIGN), Row(expires_s=LATER_S), Row(name="other", value=FOREIGN))
+    rows = (
+        Row(host="myspace.reka.ai", value=FOREIGN),
+        Row(expires_s=LATER_S),
+        Row(name="other", value=FOREIGN),
+    )
     one = found(safari(tmp_path / "Cookies.binarycookies", *rows), "safari")
-    assert (values(one), one.said) == ({"appSession": VALUE}, f"session until {day(LATER_S)}")
+    assert (values(one), one.message) == ({"appSession": VALUE}, f"session until {day(LATER_S)}")
 
 
 def test_a_safari_without_a_live_session_says_so(tmp_path: Path) -> None:
     path = tmp_path / "Cookies.binarycookies"
-    assert found(safari(path, Row(host="other.example")), "safari").said == "no Reka login"
-    assert found(safari(path, Row(host="myspace.reka.ai")), "safari").said == "no Reka login"
+    assert found(safari(path, Row(host="other.example")), "safari").message == "no Reka login"
+    assert found(safari(path, Row(host="myspace.reka.ai")), "safari").message == "no Reka login"
     assert found(safari(path, Row(expires_s=DEAD_S)), "safari").problem == "expired"
-    assert found(safari(path, Row()), "safari", container="x").said == "this browser has no containers"
+    assert (
+        found(safari(path, Row()), "safari", container="x").message
+        == "this browser has no containers"
+    )
 
 
 # --- the decrypting process ------------------------------------------------------------------------------------------
@@ -816,7 +978,9 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     def install(body: str) -> None:
         folder = tmp_path / "library"
         folder.mkdir()
-        (folder / "browser_cookie3.py").write_text(f"def chromium(cookie_file, domain_name, key_file):\n    {body}\n")
+        (folder / "browser_cookie3.py").write_text(
+            f"def chromium(cookie_file, domain_name, key_file):\n    {body}\n"
+        )
         monkeypatch.setenv("PYTHONPATH", str(folder))
 
     return install
@@ -838,7 +1002,7 @@ def test_an_error_of_the_library_is_told_by_its_kind_alone(
 ) -> None:
     library(body)
     one = found(chromium(cookies, Row()))
-    assert one == Found(one.profile, None, "library_error", said)
+    assert one == ProfileResult(one.profile, None, "library_error", said)
 
 
 def test_what_the_library_prints_reaches_nobody(
@@ -848,7 +1012,7 @@ def test_what_the_library_prints_reaches_nobody(
         "import http.cookiejar, os, sys; print('noise'); os.write(1, b'noise'); os.write(2, b'noise'); return http.cookiejar.CookieJar()"
     )
     one = found(chromium(cookies, Row()))
-    assert (one.problem, one.said) == ("no_session", "no Reka login")
+    assert (one.problem, one.message) == ("no_session", "no Reka login")
     assert capfd.readouterr() == ("", "")
 
 
@@ -875,7 +1039,10 @@ def test_the_child_gets_the_rows_of_the_session_and_nothing_else(
     monkeypatch.setenv("REKA_TOKEN", VALUE)
     hosts = [*NEIGHBOURS, *(f"site{n}.example" for n in range(300))]
     foreign = [Row(host=host, value=FOREIGN, plain=True) for host in hosts]
-    more = [Row(jar="^userContextId=2", value=FOREIGN, plain=True), Row(name="_ga", value=FOREIGN, plain=True)]
+    more = [
+        Row(jar="^userContextId=2", value=FOREIGN, plain=True),
+        Row(name="_ga", value=FOREIGN, plain=True),
+    ]
     write(tmp_path / "db", *foreign, *more, Row(plain=True))
     run, seen = subprocess.run, []
 
@@ -894,7 +1061,9 @@ def test_the_child_gets_the_rows_of_the_session_and_nothing_else(
     assert FOREIGN.encode() not in b"".join(seen)
 
 
-def test_the_copy_is_gone_after_ctrl_c(cookies: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_copy_is_gone_after_ctrl_c(
+    cookies: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         assert list(runtime.rglob("kept.sqlite"))
         raise KeyboardInterrupt
@@ -910,7 +1079,7 @@ def test_the_copy_is_readable_by_us_alone_whatever_the_umask(cookies: Path, runt
     before = os.umask(0)
     try:
         with database.private_folder() as folder:
-            taken = database.take(cookies, folder)
+            taken = database.copy_database(cookies, folder)
             assert (folder.parent, folder.stat().st_mode & 0o777) == (runtime, 0o700)
             assert taken.copy.stat().st_mode & 0o777 == 0o600
     finally:
@@ -919,9 +1088,15 @@ def test_the_copy_is_readable_by_us_alone_whatever_the_umask(cookies: Path, runt
 
 def test_the_users_own_database_is_left_as_it_is(sqlite: Path) -> None:
     with contextlib.closing(firefox_open(sqlite, Row())):
-        before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sqlite.parent.iterdir()}
+        before = {
+            path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in sqlite.parent.iterdir()
+        }
         found(sqlite, "firefox")
-        assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sqlite.parent.iterdir()} == before
+        assert {
+            path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in sqlite.parent.iterdir()
+        } == before
 
 
 def test_no_value_shows_in_a_repr(cookies: Path) -> None:
@@ -946,7 +1121,12 @@ def test_a_database_given_as_a_file_gives_its_live_cookies(tmp_path: Path) -> No
     firefox(tmp_path / "cookies.sqlite", Row())
     for name in ("Cookies", "cookies.sqlite"):
         (cookie,) = read_database(tmp_path / name, NOW_S)
-        assert (cookie.host, cookie.name, cookie.value, cookie.expires_s) == (SPACE, "appSession", VALUE, LATER_S)
+        assert (cookie.host, cookie.name, cookie.value, cookie.expires_s) == (
+            SPACE,
+            "appSession",
+            VALUE,
+            LATER_S,
+        )
 
 
 @pytest.mark.parametrize(
@@ -955,7 +1135,12 @@ def test_a_database_given_as_a_file_gives_its_live_cookies(tmp_path: Path) -> No
         (Row(expires_s=DEAD_S), NotLoggedIn, f"expired {day(DEAD_S)}", "expired"),
         (Row(host="notreka.ai"), NotLoggedIn, "no Reka login", "no_session"),
         (Row(jar="x"), NotLoggedIn, "only inside the pages of another site", "partitioned_only"),
-        (Row(prefix=b"v20"), BadInput, "encrypted for the browser alone (v20, app-bound)", "unsupported_encryption"),
+        (
+            Row(prefix=b"v20"),
+            BadInput,
+            "encrypted for the browser alone (v20, app-bound)",
+            "unsupported_encryption",
+        ),
     ],
 )
 def test_a_database_given_as_a_file_that_does_not_help_says_why(
@@ -967,7 +1152,9 @@ def test_a_database_given_as_a_file_that_does_not_help_says_why(
     assert (caught.value.message, caught.value.hint) == (f"{cookies}: {said}", HINTS[code])
 
 
-def test_whose_key_a_file_needs_is_told_by_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whose_key_a_file_needs_is_told_by_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     path = chromium(tmp_path / ".config/BraveSoftware/Brave-Browser/Default/Cookies", Row())
@@ -989,7 +1176,9 @@ def test_each_browser_has_its_keyring_item(browser: str, function: str) -> None:
     assert browsers._function(browser) == function
 
 
-def test_on_windows_the_key_is_that_of_the_same_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_key_is_that_of_the_same_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "User Data/Default/Network/Cookies"
     path.parent.mkdir(parents=True)
     (tmp_path / "User Data/Local State").touch()
@@ -1008,7 +1197,10 @@ def made(home: Path, *paths: str) -> None:
 
 
 def listed(home: Path, environ: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
-    return [(one.browser, one.name, str(one.database.relative_to(home))) for one in profiles(home, environ)]
+    return [
+        (one.browser, one.name, str(one.database.relative_to(home)))
+        for one in profiles(home, environ)
+    ]
 
 
 LINUX = [
@@ -1022,11 +1214,19 @@ LINUX = [
     ("vivaldi", "Default", ".config/vivaldi/Default/Cookies"),
     ("opera", "Default", ".config/opera/Cookies"),
     ("chromium", "Default", "snap/chromium/common/chromium/Default/Cookies"),
-    ("brave", "Default", ".var/app/com.brave.Browser/config/BraveSoftware/Brave-Browser/Default/Cookies"),
+    (
+        "brave",
+        "Default",
+        ".var/app/com.brave.Browser/config/BraveSoftware/Brave-Browser/Default/Cookies",
+    ),
     ("firefox", "a.default-esr", ".config/mozilla/firefox/a.default-esr/cookies.sqlite"),
     ("firefox", "b.default", ".mozilla/firefox/b.default/cookies.sqlite"),
     ("firefox", "c.default", "snap/firefox/common/.mozilla/firefox/c.default/cookies.sqlite"),
-    ("firefox", "d.default", ".var/app/org.mozilla.firefox/config/mozilla/firefox/d.default/cookies.sqlite"),
+    (
+        "firefox",
+        "d.default",
+        ".var/app/org.mozilla.firefox/config/mozilla/firefox/d.default/cookies.sqlite",
+    ),
     ("librewolf", "e.default", ".librewolf/e.default/cookies.sqlite"),
     ("zen", "f.Default", ".zen/f.Default/cookies.sqlite"),
     ("floorp", "g.default", ".floorp/g.default/cookies.sqlite"),
@@ -1036,7 +1236,10 @@ LINUX = [
 
 def test_every_profile_of_every_browser_on_linux_is_found(tmp_path: Path) -> None:
     made(
-        tmp_path, *(path for _, _, path in LINUX), ".config/chromium/Crash Reports/other", ".mozilla/firefox/x/prefs.js"
+        tmp_path,
+        *(path for _, _, path in LINUX),
+        ".config/chromium/Crash Reports/other",
+        ".mozilla/firefox/x/prefs.js",
     )
     told_apart = {
         ("chromium", "Default"): {
@@ -1044,7 +1247,9 @@ def test_every_profile_of_every_browser_on_linux_is_found(tmp_path: Path) -> Non
             "snap/chromium/common/chromium/Default/Cookies",
         }
     }
-    assert [(browser, path) for browser, _, path in listed(tmp_path)] == [(browser, path) for browser, _, path in LINUX]
+    assert [(browser, path) for browser, _, path in listed(tmp_path)] == [
+        (browser, path) for browser, _, path in LINUX
+    ]
     names = {path: name for _, name, path in listed(tmp_path)}
     for browser, name, path in LINUX:
         shared = [one for one in LINUX if one[:2] == (browser, name)]
@@ -1081,7 +1286,9 @@ def test_profiles_of_chromium_have_the_names_people_gave_them(tmp_path: Path) ->
         "Profile 3": {"name": 3},
     }
     (root / "Local State").write_text(
-        json.dumps({"profile": {"info_cache": {k: v for k, v in names.items() if k != "Profile 3"}}})
+        json.dumps(
+            {"profile": {"info_cache": {k: v for k, v in names.items() if k != "Profile 3"}}}
+        )
     )
     assert [name for _, name, _ in listed(tmp_path)] == [
         "Anna[31m",
@@ -1092,7 +1299,15 @@ def test_profiles_of_chromium_have_the_names_people_gave_them(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"profile": []}', '{"profile": {"info_cache": {"Default": 1}}}', "[" * 100_000]
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"profile": []}',
+        '{"profile": {"info_cache": {"Default": 1}}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_local_state_leaves_the_folders_names(tmp_path: Path, text: str) -> None:
     made(tmp_path, ".config/chromium/Default/Cookies")
@@ -1100,7 +1315,9 @@ def test_a_damaged_local_state_leaves_the_folders_names(tmp_path: Path, text: st
     assert [name for _, name, _ in listed(tmp_path)] == ["Default"]
 
 
-def test_profiles_of_firefox_have_the_names_of_profiles_ini_and_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_profiles_of_firefox_have_the_names_of_profiles_ini_and_may_lie_elsewhere(
+    tmp_path: Path,
+) -> None:
     root = tmp_path / ".mozilla/firefox"
     made(tmp_path, "disk/own/cookies.sqlite", ".mozilla/firefox/a.default-release/cookies.sqlite")
     made(root, "Profiles/b.second/cookies.sqlite", "c.unlisted/cookies.sqlite")
@@ -1108,11 +1325,17 @@ def test_profiles_of_firefox_have_the_names_of_profiles_ini_and_may_lie_elsewher
         f"[Install4F96D1932A9F858E]\nDefault=a.default-release\n\n[Profile0]\nName=default-release\nIsRelative=1\nPath=a.default-release\n\n"
         f"[Profile1]\nName=100% mine\nIsRelative=0\nPath={tmp_path}/disk/own\n\n[Profile2]\nName=gone\nPath=Profiles/gone\n\n[Profile3]\nName=second\nPath=Profiles/b.second\n"
     )
-    assert [name for _, name, _ in listed(tmp_path)] == ["default-release", "c.unlisted", "second", "100% mine"]
+    assert [name for _, name, _ in listed(tmp_path)] == [
+        "default-release",
+        "c.unlisted",
+        "second",
+        "100% mine",
+    ]
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"nonsense", b"\xff\xfe\0", b"[Profile0]\nName=x\n", b"[Profile0]\nPath=a\n[Profile0"]
+    "data",
+    [b"", b"nonsense", b"\xff\xfe\0", b"[Profile0]\nName=x\n", b"[Profile0]\nPath=a\n[Profile0"],
 )
 def test_a_damaged_profiles_ini_leaves_the_folders_names(tmp_path: Path, data: bytes) -> None:
     made(tmp_path, ".mozilla/firefox/a/cookies.sqlite")
@@ -1132,8 +1355,16 @@ def test_a_folder_reached_by_two_ways_counts_once(tmp_path: Path) -> None:
         ("darwin", "chrome", "Library/Application Support/Google/Chrome/Profile 1/Cookies"),
         ("darwin", "arc", "Library/Application Support/Arc/User Data/Default/Cookies"),
         ("darwin", "opera", "Library/Application Support/com.operasoftware.Opera/Cookies"),
-        ("darwin", "firefox", "Library/Application Support/Firefox/Profiles/a.default/cookies.sqlite"),
-        ("darwin", "safari", "Library/Containers/com.apple.Safari/Data/Library/Cookies/Cookies.binarycookies"),
+        (
+            "darwin",
+            "firefox",
+            "Library/Application Support/Firefox/Profiles/a.default/cookies.sqlite",
+        ),
+        (
+            "darwin",
+            "safari",
+            "Library/Containers/com.apple.Safari/Data/Library/Cookies/Cookies.binarycookies",
+        ),
         ("win32", "edge", "AppData/Local/Microsoft/Edge/User Data/Default/Network/Cookies"),
         ("win32", "opera-gx", "AppData/Roaming/Opera Software/Opera GX Stable/Network/Cookies"),
         ("win32", "firefox", "AppData/Roaming/Mozilla/Firefox/Profiles/a.default/cookies.sqlite"),
@@ -1144,8 +1375,10 @@ def test_a_folder_reached_by_two_ways_counts_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_systems_keep_them_elsewhere(tmp_path: Path, platform: str, browser: str, path: str) -> None:
+def test_other_systems_keep_them_elsewhere(
+    tmp_path: Path, platform: str, browser: str, path: str
+) -> None:
     made(tmp_path, path)
-    assert [(one.browser, one.database) for one in _profiles(_places(platform, tmp_path, {}))] == [
-        (browser, tmp_path / path)
-    ]
+    assert [
+        (one.browser, one.database) for one in _profiles(_browser_folders(platform, tmp_path, {}))
+    ] == [(browser, tmp_path / path)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import zygote
 from conftest import ROOT, Service
-from sites import Handler, Site, moved, picture
+from sites import Handler, Site, image, moved
 from test_signals import full
 
 from reka_cli import Answer, Client, IncompleteAnswer
@@ -25,7 +25,9 @@ from reka_cli.config import Config
 from reka_cli.messages import Notice, Start, TextDelta
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-DELTA = b'data: {"choices": [{"index": 0, "delta": {"content": "half"}, "finish_reason": null}]}\n\n'
+DELTA = (
+    b'data: {"choices": [{"index": 0, "delta": {"content": "half"}, "finish_reason": null}]}\n\n'
+)
 SLOW = b"HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"
 LONG_S = 20.0  # what is waited for takes milliseconds
 
@@ -117,8 +119,12 @@ class Reader:
 CANCELED = (IncompleteAnswer, "the question was canceled")
 
 
-@pytest.mark.parametrize("words", [b"", HEAD[:20], HEAD, HEAD + DELTA], ids=["silent", "head", "body", "middle"])
-def test_a_silent_answer_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client], words: bytes) -> None:
+@pytest.mark.parametrize(
+    "words", [b"", HEAD[:20], HEAD, HEAD + DELTA], ids=["silent", "head", "body", "middle"]
+)
+def test_a_silent_answer_is_canceled(
+    peer: Callable[..., Peer], client: Callable[..., Client], words: bytes
+) -> None:
     service = peer(words)
     answer = client(service.port).ask("hello")
     reader = Reader(answer)
@@ -130,7 +136,9 @@ def test_a_silent_answer_is_canceled(peer: Callable[..., Peer], client: Callable
     assert answer.is_canceled
 
 
-def test_closing_from_another_thread_cancels(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
+def test_closing_from_another_thread_cancels(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
     service = peer(HEAD + DELTA)
     answer = client(service.port).ask("hello")
     reader = Reader(answer)
@@ -157,7 +165,9 @@ def test_an_answer_that_another_thread_closed_between_two_events_does_not_seem_c
             next(iterator)
 
 
-def test_closing_the_client_cancels(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
+def test_closing_the_client_cancels(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
     service = peer(HEAD + DELTA)
     asking = client(service.port)
     reader = Reader(asking.ask("hello"))
@@ -182,21 +192,25 @@ def test_closing_the_client_cancels_a_request_for_its_models(
             listing.result(LONG_S)
 
 
-def test_closing_the_client_ends_a_download_at_its_next_request(client: Callable[..., Client], site: Site) -> None:
+def test_closing_the_client_ends_a_download_at_its_next_request(
+    client: Callable[..., Client], site: Site
+) -> None:
     asking = client(9)
 
     def page(handler: Handler) -> None:
         asking.close()
-        moved("/picture.png")(handler)
+        moved("/image.png")(handler)
 
-    site.pages = {"/": page, "/picture.png": picture}
+    site.pages = {"/": page, "/image.png": image}
     with pytest.raises(IncompleteAnswer, match=r"^the question was canceled$"):
         asking.load([f"{site.url}/"])
 
     assert [path for path, _ in site.received] == ["/"]
 
 
-def test_the_wait_for_another_attempt_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
+def test_the_wait_for_another_attempt_is_canceled(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
     service = peer(SLOW)
     answer = client(service.port).ask("hello")
     reader = Reader(answer)
@@ -206,7 +220,9 @@ def test_the_wait_for_another_attempt_is_canceled(peer: Callable[..., Peer], cli
     assert reader.outcome() == CANCELED
 
 
-def test_the_wait_for_a_rate_limit_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
+def test_the_wait_for_a_rate_limit_is_canceled(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
     service = peer(SLOW)
     asking = client(service.port)
     first, second = asking.ask("hello"), asking.ask("hello")
@@ -232,7 +248,9 @@ def test_an_upload_is_canceled(peer: Callable[..., Peer], client: Callable[..., 
     assert service.closed.wait(LONG_S)
 
 
-def test_a_tls_handshake_is_canceled(peer: Callable[..., Peer], client: Callable[..., Client]) -> None:
+def test_a_tls_handshake_is_canceled(
+    peer: Callable[..., Peer], client: Callable[..., Client]
+) -> None:
     service = peer()
     answer = client(service.port, "https").ask("hello")
     reader = Reader(answer)
@@ -244,7 +262,10 @@ def test_a_tls_handshake_is_canceled(peer: Callable[..., Peer], client: Callable
 
 
 def test_connecting_is_canceled(client: Callable[..., Client]) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, full(listener.getsockname()):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        full(listener.getsockname()),
+    ):
         answer = client(listener.getsockname()[1]).ask("hello")
         assert next(iter(answer)) == Start("m")
         reader = Reader(answer)
@@ -253,7 +274,9 @@ def test_connecting_is_canceled(client: Callable[..., Client]) -> None:
         assert reader.outcome() == CANCELED
 
 
-def test_a_name_lookup_is_canceled(client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_lookup_is_canceled(
+    client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, over = threading.Event(), threading.Event()
 
     def getaddrinfo(*_: object) -> list[object]:
@@ -312,7 +335,9 @@ def test_a_complete_answer_stays_complete(client: Callable[..., Client], service
     assert asking.ask("hello", model="sandbox").read() == text
 
 
-def test_the_next_question_of_the_client_is_answered(client: Callable[..., Client], service: Service) -> None:
+def test_the_next_question_of_the_client_is_answered(
+    client: Callable[..., Client], service: Service
+) -> None:
     asking = client(service.server.server_address[1])
     with asking.ask("hello", model="sandbox-stall") as answer:
         reader = Reader(answer)
@@ -376,7 +401,11 @@ print(client.ask("again").read()[-5:])
         check=False,
     )
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the question was canceled\nagain\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        "the question was canceled\nagain\n",
+        "",
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -21,7 +21,9 @@ MIXED = "ServiceError: the service mixed several answers in one stream"
 NO_END = "IncompleteAnswer: the answer was cut off: the service did not say that this is its end"
 TOO_LONG = "IncompleteAnswer: the answer was cut off: it reached the longest the service gives"
 WENT_ON = Notice("the service went on after the end of its answer")
-REWROTE = Notice("the service rewrote its answer: what follows replaces the text from the point where it differs")
+REWROTE = Notice(
+    "the service rewrote its answer: what follows replaces the text from the point where it differs"
+)
 TOOK_BACK = Notice("the service took back the end of its answer")
 
 
@@ -246,7 +248,9 @@ def test_a_count_is_streamed_once_it_is_known_to_be_one(ask: Ask) -> None:
     ],
     ids=["done", "with its end", "each with an end", "another end", "cut off", "too long"],
 )
-def test_text_after_the_end_is_a_part_of_the_answer(ask: Ask, late: list[Any], text: str, end: str) -> None:
+def test_text_after_the_end_is_a_part_of_the_answer(
+    ask: Ask, late: list[Any], text: str, end: str
+) -> None:
     assert in_short(ask([chunk(choice("a", "stop")), *late])) == (text, end, [WENT_ON])
 
 
@@ -413,11 +417,17 @@ def test_a_whole_message_is_not_more_text(ask: Ask, name: str) -> None:
 def test_a_text_of_another_type_is_an_error(ask: Ask, kind: Any, content: object) -> None:
     events = ask([*LONG_DELTAS, chunk(kind(content, "stop")), DONE])
 
-    assert in_short(events) == (LONG, "ServiceError: the service sent an answer whose text is no text", [])
+    assert in_short(events) == (
+        LONG,
+        "ServiceError: the service sent an answer whose text is no text",
+        [],
+    )
 
 
 def test_a_message_among_counted_choices_is_one_of_them(ask: Ask) -> None:
-    events = ask([*counted("It ", "is ", "a ", "red "), chunk(message("It is a red one.", "stop", index=4))])
+    events = ask(
+        [*counted("It ", "is ", "a ", "red "), chunk(message("It is a red one.", "stop", index=4))]
+    )
 
     assert in_short(events) == ("It is a red one.", "stop", [])
 
@@ -444,7 +454,10 @@ ERRORS: dict[str, tuple[str, str]] = {
     "without a blank": ("error:too long", "too long"),
     "in capitals": ("Error: too long", "too long"),
     "the name in capitals": ("event: Error\ndata: too long", "too long"),
-    "in a choice": ('data: {"choices": [{"delta": {}, "error": {"message": "too long"}}]}', "too long"),
+    "in a choice": (
+        'data: {"choices": [{"delta": {}, "error": {"message": "too long"}}]}',
+        "too long",
+    ),
     "in a choice with an end": (
         'data: {"choices": [{"error": {"message": "too long"}, "finish_reason": "stop"}]}',
         "too long",
@@ -472,7 +485,9 @@ def half(request: pytest.FixtureRequest) -> tuple[str, dict[str, str], Any]:
 
 @pytest.mark.parametrize("is_first", [False, True])
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_line_of_an_error_is_an_error(run: Run, serve_stream: Serve, half: Any, name: str, is_first: bool) -> None:
+def test_a_line_of_an_error_is_an_error(
+    run: Run, serve_stream: Serve, half: Any, name: str, is_first: bool
+) -> None:
     provider, env, begin = half
     line, words = ERRORS[name]
     url = serve_stream(stream([line, DONE] if is_first else [begin, line, DONE]))
@@ -497,7 +512,9 @@ def test_a_line_of_an_error_is_an_error(run: Run, serve_stream: Serve, half: Any
     ],
     ids=str,
 )
-def test_what_fails_after_the_end_leaves_the_answer_complete(ask: Ask, after: Any, words: str) -> None:
+def test_what_fails_after_the_end_leaves_the_answer_complete(
+    ask: Ask, after: Any, words: str
+) -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
     events = ask([*LONG_DELTAS, STOP, usage, after, DONE])
 
@@ -526,7 +543,11 @@ def test_done_is_no_end_where_something_was_left_out(ask: Ask, name: str) -> Non
     line, words = LEFT_OUT[name]
     events = ask([chunk(choice("half")), line, DONE])
 
-    assert in_short(events) == ("half", f"IncompleteAnswer: the answer was cut off; the service said: {words}", [])
+    assert in_short(events) == (
+        "half",
+        f"IncompleteAnswer: the answer was cut off; the service said: {words}",
+        [],
+    )
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)

@@ -70,9 +70,22 @@ class TestTheBaseOfTheWebSession:
                 "https://evil.example\\.reka.ai",
                 "https://evil.example\\@space.reka.ai",
             ),
-            *("https://evil.example%2f.reka.ai", "https://evil.example#.reka.ai", "https://evil.example?.reka.ai"),
-            *("http://evil.example[::1]", "https://space.reka.ai?", "https://space.reka.ai#", "https://@space.reka.ai"),
-            *("https://localhost.evil.example", "http://127.0.0.1.evil.example", "https://evil.example#@localhost"),
+            *(
+                "https://evil.example%2f.reka.ai",
+                "https://evil.example#.reka.ai",
+                "https://evil.example?.reka.ai",
+            ),
+            *(
+                "http://evil.example[::1]",
+                "https://space.reka.ai?",
+                "https://space.reka.ai#",
+                "https://@space.reka.ai",
+            ),
+            *(
+                "https://localhost.evil.example",
+                "http://127.0.0.1.evil.example",
+                "https://evil.example#@localhost",
+            ),
             *(
                 "http://10.0.0.1",
                 "http://192.168.1.1:8000",
@@ -80,8 +93,16 @@ class TestTheBaseOfTheWebSession:
                 "http://169.254.169.254",
                 "http://2130706433",
             ),
-            *("https://user@space.reka.ai", f"https://user:{CANARY}@space.reka.ai", f"http://:{CANARY}@localhost"),
-            *(f"https://space.reka.ai/?token={CANARY}", "https://space.reka.ai#x", "http://localhost:8000?x"),
+            *(
+                "https://user@space.reka.ai",
+                f"https://user:{CANARY}@space.reka.ai",
+                f"http://:{CANARY}@localhost",
+            ),
+            *(
+                f"https://space.reka.ai/?token={CANARY}",
+                "https://space.reka.ai#x",
+                "http://localhost:8000?x",
+            ),
             *(
                 "space.reka.ai",
                 "localhost:8000",
@@ -182,12 +203,20 @@ class TestThePreferences:
         assert read(tmp_path) == of(tmp_path, provider, model)
 
     def test_are_beaten_by_the_environment(self, tmp_path):
-        (tmp_path / "config.toml").write_text('provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8")
-        assert read(tmp_path, REKA_PROVIDER="sandbox", REKA_MODEL="reka-edge") == of(tmp_path, "sandbox", "reka-edge")
+        (tmp_path / "config.toml").write_text(
+            'provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8"
+        )
+        assert read(tmp_path, REKA_PROVIDER="sandbox", REKA_MODEL="reka-edge") == of(
+            tmp_path, "sandbox", "reka-edge"
+        )
 
     def test_are_beaten_one_by_one_and_not_by_blank_variables(self, tmp_path):
-        (tmp_path / "config.toml").write_text('provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8")
-        assert read(tmp_path, REKA_PROVIDER=" ", REKA_MODEL="reka-edge") == of(tmp_path, "web", "reka-edge")
+        (tmp_path / "config.toml").write_text(
+            'provider = "web"\nmodel = "reka-flash"\n', encoding="utf-8"
+        )
+        assert read(tmp_path, REKA_PROVIDER=" ", REKA_MODEL="reka-edge") == of(
+            tmp_path, "web", "reka-edge"
+        )
 
     @pytest.mark.parametrize(
         ("text", "name"),
@@ -207,7 +236,9 @@ class TestThePreferences:
         message = f"{path}: {name} is not a preference, or not a text"
         assert failure(tmp_path) == (message, "known preferences: model, provider")
 
-    @pytest.mark.parametrize("text", ["model", "model = reka-flash", 'model = "a"\nmodel = "b"', "\ufeffmodel = 'a'"])
+    @pytest.mark.parametrize(
+        "text", ["model", "model = reka-flash", 'model = "a"\nmodel = "b"', "\ufeffmodel = 'a'"]
+    )
     def test_are_toml(self, tmp_path, text):
         path = tmp_path / "config.toml"
         path.write_text(text, encoding="utf-8")
@@ -246,7 +277,9 @@ class TestThePreferences:
         assert failure(home) == (f"cannot read {home / 'config.toml'}: no such file", None)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the folders are what platformdirs says")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the folders are what platformdirs says"
+)
 class TestTheFolders:
     @pytest.fixture(autouse=True)
     def _home(self, tmp_path, monkeypatch):
@@ -263,7 +296,9 @@ class TestTheFolders:
     def test_are_those_of_the_standard(self, tmp_path):
         self.prefer(tmp_path / ".config/reka-cli", "of-home")
         assert Config.read({}) == Config(
-            tmp_path / ".local/state/reka-cli", model="of-home", cache_dir=tmp_path / ".cache/reka-cli"
+            tmp_path / ".local/state/reka-cli",
+            model="of-home",
+            cache_dir=tmp_path / ".cache/reka-cli",
         )
 
     def test_follow_the_variables_of_the_standard(self, tmp_path, monkeypatch):
@@ -303,11 +338,17 @@ class TestTheBaseOfTheApi:
         "base", ["api.reka.ai/v1", "ftp://x/v1", "https:///v1", "https://a@b/v1", "https://a\\b/v1"]
     )
     def test_is_the_url_of_a_host(self, tmp_path, base):
-        expected = ("REKA_API_BASE is not the URL of a host", "export REKA_API_BASE=https://HOST/v1")
+        expected = (
+            "REKA_API_BASE is not the URL of a host",
+            "export REKA_API_BASE=https://HOST/v1",
+        )
         assert failure(tmp_path, REKA_API_BASE=base) == expected
 
     def test_ends_in_v1(self, tmp_path):
-        expected = ("REKA_API_BASE must end in /v1", "export REKA_API_BASE=http://localhost:8080/v1")
+        expected = (
+            "REKA_API_BASE must end in /v1",
+            "export REKA_API_BASE=http://localhost:8080/v1",
+        )
         assert failure(tmp_path, REKA_API_BASE="http://localhost:8080") == expected
 
     def test_is_http_elsewhere_only_if_allowed(self, tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 from conftest import Service
-from misbehaviours import WHOLE
+from misbehaviors import WHOLE
 
 from reka_cli import Client, DeadlineExceeded, IncompleteAnswer, NetworkError, UsageError
 from reka_cli.config import Config
@@ -41,7 +41,9 @@ def listen() -> Iterator[Callable[..., socket.socket]]:
     with contextlib.ExitStack() as stack:
 
         def listen(
-            speak: Speak | None = None, backlog: int = 16, address: tuple[str, int] = ("127.0.0.1", 0)
+            speak: Speak | None = None,
+            backlog: int = 16,
+            address: tuple[str, int] = ("127.0.0.1", 0),
         ) -> socket.socket:
             listener = stack.enter_context(socket.create_server(address, backlog=backlog))
             if speak is not None:
@@ -71,7 +73,10 @@ def secured(service: Service, certificate: trustme.LeafCert | trustme.CA) -> str
     """Put the service behind TLS; give the base of its API."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if isinstance(certificate, trustme.CA):
-        with certificate.private_key_pem.tempfile() as key, certificate.cert_pem.tempfile() as chain:
+        with (
+            certificate.private_key_pem.tempfile() as key,
+            certificate.cert_pem.tempfile() as chain,
+        ):
             context.load_cert_chain(chain, key)
     else:
         certificate.configure_cert(context)
@@ -93,7 +98,9 @@ def full(listener: socket.socket) -> Iterator[None]:
 def failure(base: str, home: Path) -> str:
     """Ask a server of one's own; give what kept it from answering."""
     with pytest.raises(NetworkError) as caught:
-        Client("api", model="sandbox", config=Config(home, api_base=base), retries=0).ask("hello").read()
+        Client("api", model="sandbox", config=Config(home, api_base=base), retries=0).ask(
+            "hello"
+        ).read()
     assert caught.value.exit_code == 9
     return caught.value.message
 
@@ -101,7 +108,9 @@ def failure(base: str, home: Path) -> str:
 def fetch(url: str, limits: Limits) -> int:
     with closing(ConnectionPool()) as pool:
         headers = {"Cookie": "appSession=sandbox"}
-        asking = Transport(url, pool).send(Call(limits), "GET", "/bff/auth/access_token", headers=headers)
+        asking = Transport(url, pool).send(
+            Call(limits), "GET", "/bff/auth/access_token", headers=headers
+        )
         try:
             next(asking)
         except StopIteration as end:
@@ -112,16 +121,30 @@ def fetch(url: str, limits: Limits) -> int:
 
 class TestTls:
     def test_a_certificate_that_is_trusted_is_taken(
-        self, service: Service, authority: trustme.CA, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self,
+        service: Service,
+        authority: trustme.CA,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         base = secured(service, authority.issue_cert("127.0.0.1"))
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
 
-        assert Client("api", model="sandbox", config=Config(home, api_base=base)).ask("hello").read() + "\n" == WHOLE
+        assert (
+            Client("api", model="sandbox", config=Config(home, api_base=base)).ask("hello").read()
+            + "\n"
+            == WHOLE
+        )
 
     def test_silence_in_the_middle_ends_at_the_idle_timeout(
-        self, service: Service, authority: trustme.CA, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self,
+        service: Service,
+        authority: trustme.CA,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         base = secured(service, authority.issue_cert("127.0.0.1"))
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -136,7 +159,12 @@ class TestTls:
         assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka,"
 
     def test_an_answer_is_canceled_and_the_next_one_comes(
-        self, service: Service, authority: trustme.CA, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self,
+        service: Service,
+        authority: trustme.CA,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         base = secured(service, authority.issue_cert("127.0.0.1"))
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -223,7 +251,10 @@ class TestTls:
     ) -> None:
         address = address_of(listen(speak))
 
-        assert failure(f"https://{address}/v1", home) == f"the connection to {address} failed: {message}"
+        assert (
+            failure(f"https://{address}/v1", home)
+            == f"the connection to {address} failed: {message}"
+        )
 
 
 class TestProxies:
@@ -254,7 +285,9 @@ class TestProxies:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{address_of(listen(speak))}")
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        client = Client("web", config=Config(home, web_base="https://space.reka.ai", token=CANARY), retries=0)
+        client = Client(
+            "web", config=Config(home, web_base="https://space.reka.ai", token=CANARY), retries=0
+        )
         with pytest.raises(NetworkError) as caught:
             client.ask("hello").read()
 
@@ -275,7 +308,9 @@ class TestProxies:
 
         monkeypatch.setenv("HTTPS_PROXY", f"http://{address_of(listen(speak))}")
         monkeypatch.setenv("NO_PROXY", "")
-        with pytest.raises(DeadlineExceeded, match=r"^no connection to space\.reka\.ai within 0\.3 s$"):
+        with pytest.raises(
+            DeadlineExceeded, match=r"^no connection to space\.reka\.ai within 0\.3 s$"
+        ):
             fetch("https://space.reka.ai", Limits(Deadline.after(20), connect_s=0.3, retries=0))
         over.set()
 
@@ -302,7 +337,10 @@ class TestProxies:
         with pytest.raises(NetworkError) as caught:
             fetch("https://space.reka.ai", Limits(Deadline.after(20), retries=0))
 
-        assert caught.value.message == "the connection to space.reka.ai failed: it was closed without an answer"
+        assert (
+            caught.value.message
+            == "the connection to space.reka.ai failed: it was closed without an answer"
+        )
 
     def test_one_of_plain_http_gets_no_stored_key(
         self, listen: Callable[..., socket.socket], home: Path, monkeypatch: pytest.MonkeyPatch
@@ -333,10 +371,15 @@ class TestAddresses:
 
         def names(addresses: Addresses) -> None:
             families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host, _ in addresses]
-            found = [(family, socket.SOCK_STREAM, 6, "", one) for family, one in zip(families, addresses, strict=True)]
+            found = [
+                (family, socket.SOCK_STREAM, 6, "", one)
+                for family, one in zip(families, addresses, strict=True)
+            ]
             lookup = socket.getaddrinfo
             monkeypatch.setattr(
-                socket, "getaddrinfo", lambda name, *more: found if name == "localhost" else lookup(name, *more)
+                socket,
+                "getaddrinfo",
+                lambda name, *more: found if name == "localhost" else lookup(name, *more),
             )
 
         return names
@@ -371,16 +414,31 @@ class TestAddresses:
         assert fetch(f"http://localhost:{port}", Limits(Deadline.after(20))) == 200
 
     def test_the_next_address_is_tried_where_the_first_says_nothing(
-        self, service: Service, listen: Callable[..., socket.socket], names: Callable[[Addresses], None]
+        self,
+        service: Service,
+        listen: Callable[..., socket.socket],
+        names: Callable[[Addresses], None],
     ) -> None:
         port = service.server.server_address[1]
         listener = listen(backlog=0, address=("127.0.0.2", port))
         with full(listener):
             names([("127.0.0.2", port), ("127.0.0.1", port)])
 
-            assert fetch(f"http://localhost:{port}", Limits(Deadline.after(20), connect_s=1.0)) == 200
+            assert (
+                fetch(f"http://localhost:{port}", Limits(Deadline.after(20), connect_s=1.0)) == 200
+            )
 
-    def test_a_listener_that_never_accepts_is_given_up(self, listen: Callable[..., socket.socket]) -> None:
+    def test_a_listener_that_never_accepts_is_given_up(
+        self, listen: Callable[..., socket.socket]
+    ) -> None:
         listener = listen(backlog=0)
-        with full(listener), pytest.raises(DeadlineExceeded, match=r"^no connection to 127.0.0.1:\d+ within 0\.3 s$"):
-            fetch(f"http://{address_of(listener)}", Limits(Deadline.after(20), connect_s=0.3, retries=0))
+        with (
+            full(listener),
+            pytest.raises(
+                DeadlineExceeded, match=r"^no connection to 127.0.0.1:\d+ within 0\.3 s$"
+            ),
+        ):
+            fetch(
+                f"http://{address_of(listener)}",
+                Limits(Deadline.after(20), connect_s=0.3, retries=0),
+            )

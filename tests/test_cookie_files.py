@@ -7,7 +7,7 @@ import pytest
 
 from reka_cli.cookies import files
 from reka_cli.cookies.files import read_session
-from reka_cli.cookies.formats import cookies_in, known_formats
+from reka_cli.cookies.formats import known_formats, parse_cookies
 from reka_cli.cookies.formats._document import Document
 from reka_cli.cookies.session import Cookie, Session
 from reka_cli.errors import BadInput, DeadlineExceeded, NotLoggedIn
@@ -25,7 +25,15 @@ def line(host=SPACE, name="appSession", value="v", expiry="0", separator="\t"):
 
 
 def row(host=SPACE, name="appSession", value="v", **others):
-    return {"domain": host, "name": name, "value": value, "path": "/", "secure": True, "httpOnly": True, **others}
+    return {
+        "domain": host,
+        "name": name,
+        "value": value,
+        "path": "/",
+        "secure": True,
+        "httpOnly": True,
+        **others,
+    }
 
 
 def session(value="v", expires_s=None, host=SPACE):
@@ -80,9 +88,26 @@ class TestANetscapeFile:
             HEADER + line() + "\tLax\n",
             HEADER + line() + "\tLax\tMedium\n",
             HEADER + line(value="v ") + "\n",
-            HEADER + "# " + line(value="commented") + "\n" + line() + "\n#" + line(value="commented") + "\n",
             HEADER
-            + "\n".join(["x", "a\tb\tc", SPACE, line(name="_ga", value="a b"), line("example.com"), line(), "end"]),
+            + "# "
+            + line(value="commented")
+            + "\n"
+            + line()
+            + "\n#"
+            + line(value="commented")
+            + "\n",
+            HEADER
+            + "\n".join(
+                [
+                    "x",
+                    "a\tb\tc",
+                    SPACE,
+                    line(name="_ga", value="a b"),
+                    line("example.com"),
+                    line(),
+                    "end",
+                ]
+            ),
         ],
         ids=[
             *(
@@ -93,7 +118,15 @@ class TestANetscapeFile:
                 "http_only",
                 "leading_dot",
             ),
-            *("capitals", "bom_and_header", "bom_alone", "crlf", "utf16", "utf16_big_endian", "blanks_for_tabs"),
+            *(
+                "capitals",
+                "bom_and_header",
+                "bom_alone",
+                "crlf",
+                "utf16",
+                "utf16_big_endian",
+                "blanks_for_tabs",
+            ),
             *(
                 "http_only_and_blanks_for_tabs",
                 "eight_columns",
@@ -110,7 +143,15 @@ class TestANetscapeFile:
     @pytest.mark.parametrize(
         ("expiry", "expires_s"),
         [
-            *(("0", None), ("-1", None), ("", None), ("never", None), ("nan", None), ("inf", None), ("1" * 400, None)),
+            *(
+                ("0", None),
+                ("-1", None),
+                ("", None),
+                ("never", None),
+                ("nan", None),
+                ("inf", None),
+                ("1" * 400, None),
+            ),
             *(("1800000100", SOON), ("1800000100.25", SOON + 0.25), ("1.8000001e9", SOON)),
             *(("1800000100000", SOON), ("1800000100250", SOON + 0.25), ("13444473700000000", SOON)),
         ],
@@ -119,16 +160,30 @@ class TestANetscapeFile:
         assert read(HEADER + line(expiry=expiry)) == session(expires_s=expires_s)
 
     def test_gives_a_session_in_chunks(self, read):
-        content = HEADER + line(name="appSession.1", value="b") + "\n" + line(name="appSession.0", value="a") + "\n"
+        content = (
+            HEADER
+            + line(name="appSession.1", value="b")
+            + "\n"
+            + line(name="appSession.0", value="a")
+            + "\n"
+        )
         assert read(content).header == "appSession.0=a; appSession.1=b"
 
     def test_gives_a_session_of_the_whole_domain(self, read):
-        assert read(line(".reka.ai"), CHAT) == Session(CHAT, (Cookie("reka.ai", "appSession", "v"),))
+        assert read(line(".reka.ai"), CHAT) == Session(
+            CHAT, (Cookie("reka.ai", "appSession", "v"),)
+        )
 
     def test_gives_every_cookie_of_any_host(self):
-        text = "\n".join([line(), line(".example.com", "_ga", "GA1", "1800000100"), line(CHAT, "x", "", "-1")])
-        cookies = [Cookie(SPACE, "appSession", "v"), Cookie("example.com", "_ga", "GA1", SOON), Cookie(CHAT, "x", "")]
-        assert cookies_in(Document(text, "it", SPACE, NOW)) == cookies
+        text = "\n".join(
+            [line(), line(".example.com", "_ga", "GA1", "1800000100"), line(CHAT, "x", "", "-1")]
+        )
+        cookies = [
+            Cookie(SPACE, "appSession", "v"),
+            Cookie("example.com", "_ga", "GA1", SOON),
+            Cookie(CHAT, "x", ""),
+        ]
+        assert parse_cookies(Document(text, "it", SPACE, NOW)) == cookies
 
 
 class TestAJsonFile:
@@ -140,7 +195,10 @@ class TestAJsonFile:
             ([row(session=False, expirationDate=1800000100)], SOON),
             ([row(expirationDate="1800000100")], SOON),
             ([row(expirationDate=None, session=True)], None),
-            ([row(expires=-1, session=True, size=12, sameParty=False, sourceScheme="Secure")], None),
+            (
+                [row(expires=-1, session=True, size=12, sameParty=False, sourceScheme="Secure")],
+                None,
+            ),
             ([row(expires=1800000100.25, session=False, size=12)], SOON + 0.25),
             ([row(expires=1800000100250)], SOON + 0.25),
             ([row(expiry=1800000100)], SOON),
@@ -151,8 +209,21 @@ class TestAJsonFile:
             ([row(expires=0, expirationDate=1800000100)], SOON),
         ],
         ids=[
-            *("cookie_editor_session", "cookie_editor_expiry", "whole_seconds", "a_number_as_text", "null"),
-            *("puppeteer_session", "puppeteer_expiry", "milliseconds", "webdriver_expiry", "empty", "a_date"),
+            *(
+                "cookie_editor_session",
+                "cookie_editor_expiry",
+                "whole_seconds",
+                "a_number_as_text",
+                "null",
+            ),
+            *(
+                "puppeteer_session",
+                "puppeteer_expiry",
+                "milliseconds",
+                "webdriver_expiry",
+                "empty",
+                "a_date",
+            ),
             *("no_number", "a_number_too_large", "the_first_key_that_says"),
         ],
     )
@@ -185,12 +256,17 @@ class TestAJsonFile:
         assert read(content) == session()
 
     def test_gives_a_session_in_chunks(self, read):
-        rows = [row(name=f"appSession.{index}", value=value) for index, value in ((2, "c"), (0, "a"), (1, "b"))]
+        rows = [
+            row(name=f"appSession.{index}", value=value)
+            for index, value in ((2, "c"), (0, "a"), (1, "b"))
+        ]
         assert read(rows).header == "appSession.0=a; appSession.1=b; appSession.2=c"
 
 
 def as_netscape(cookies):
-    return HEADER + "\n".join(line(host, name, value, f"{expiry or 0:.0f}") for host, name, value, expiry in cookies)
+    return HEADER + "\n".join(
+        line(host, name, value, f"{expiry or 0:.0f}") for host, name, value, expiry in cookies
+    )
 
 
 def as_json(cookies):
@@ -200,7 +276,9 @@ def as_json(cookies):
 @pytest.mark.parametrize("form", [as_netscape, as_json])
 class TestAFileWithSessionsOfBothHosts:
     def test_gives_that_of_the_other_host_if_the_base_has_none(self, read, form):
-        assert read(form([(SPACE, "appSession", SPACE, LATER)]), CHAT) == session(SPACE, LATER, SPACE)
+        assert read(form([(SPACE, "appSession", SPACE, LATER)]), CHAT) == session(
+            SPACE, LATER, SPACE
+        )
 
     @pytest.mark.parametrize("host", [SPACE, CHAT])
     @pytest.mark.parametrize(("space_expires_s", "chat_expires_s"), [(SOON, LATER), (LATER, SOON)])
@@ -211,10 +289,18 @@ class TestAFileWithSessionsOfBothHosts:
 
     @pytest.mark.parametrize(
         ("space_expires_s", "chat_expires_s", "host"),
-        [(SOON, LATER, CHAT), (LATER, SOON, SPACE), (None, LATER, SPACE), (SOON, None, CHAT), (PAST, SOON, CHAT)],
+        [
+            (SOON, LATER, CHAT),
+            (LATER, SOON, SPACE),
+            (None, LATER, SPACE),
+            (SOON, None, CHAT),
+            (PAST, SOON, CHAT),
+        ],
     )
     @pytest.mark.parametrize("base_host", [None, "127.0.0.1", "localhost"])
-    def test_gives_the_one_that_ends_later(self, read, form, base_host, space_expires_s, chat_expires_s, host):
+    def test_gives_the_one_that_ends_later(
+        self, read, form, base_host, space_expires_s, chat_expires_s, host
+    ):
         ends = {SPACE: space_expires_s, CHAT: chat_expires_s}
         cookies = [(one, "appSession", one, expiry) for one, expiry in ends.items()]
         assert read(form(cookies), base_host) == session(host, ends[host], host)
@@ -241,7 +327,17 @@ class TestAFileThatIsNoCookieFile:
             b"\xff\xfe" + CANARY.encode() + b"x",
         ],
         ids=[
-            *("empty", "blank", "a_value", "prose", "a_page", "a_json_string", "comments", "a_picture", "zeros"),
+            *(
+                "empty",
+                "blank",
+                "a_value",
+                "prose",
+                "a_page",
+                "a_json_string",
+                "comments",
+                "an_image",
+                "zeros",
+            ),
             *("no_utf8", "half_utf16"),
         ],
     )
@@ -261,7 +357,14 @@ class TestAFileThatIsNoCookieFile:
             "[" + "1" * 5000 + "]",
         ],
         ids=[
-            *("a_bracket", "no_end", "more_after_the_end", "too_deep", "no_json", "an_object_without_end"),
+            *(
+                "a_bracket",
+                "no_end",
+                "more_after_the_end",
+                "too_deep",
+                "no_json",
+                "an_object_without_end",
+            ),
             *("an_object_too_deep", "a_number_too_long"),
         ],
     )
@@ -292,11 +395,19 @@ class TestAFileThatIsNoCookieFile:
         ],
     )
     def test_is_refused_if_its_json_has_no_cookies(self, failure, content):
-        assert failure(content) == (BadInput, "FILE is JSON, but not cookies in a known form", KNOWN)
+        assert failure(content) == (
+            BadInput,
+            "FILE is JSON, but not cookies in a known form",
+            KNOWN,
+        )
 
     def test_is_refused_if_it_is_too_large(self, failure, monkeypatch):
         monkeypatch.setattr(files, "_LARGEST", 100)
-        assert failure(line(value=CANARY) + "\n" * 100) == (BadInput, "FILE is too large for a cookie file", None)
+        assert failure(line(value=CANARY) + "\n" * 100) == (
+            BadInput,
+            "FILE is too large for a cookie file",
+            None,
+        )
 
     def test_is_refused_if_it_is_missing(self, tmp_path):
         with pytest.raises(BadInput) as caught:
@@ -333,20 +444,56 @@ class TestAFileWithoutALiveSession:
             (HEADER, None, f"FILE has no session cookie (appSession) of {BOTH}"),
             (HEADER, SPACE, f"FILE has no session cookie (appSession) of {BOTH}"),
             ("[]", None, f"FILE has no session cookie (appSession) of {BOTH}"),
-            (line(name="_ga", value=CANARY), None, f"FILE has no session cookie (appSession) of {BOTH}"),
-            ([row(name="_ga", value=CANARY)], CHAT, f"FILE has no session cookie (appSession) of {BOTH}"),
-            (line("example.com", value=CANARY), None, f"FILE has no session cookie (appSession) of {BOTH}"),
-            (line("evilreka.ai", value=CANARY), None, f"FILE has no session cookie (appSession) of {BOTH}"),
+            (
+                line(name="_ga", value=CANARY),
+                None,
+                f"FILE has no session cookie (appSession) of {BOTH}",
+            ),
+            (
+                [row(name="_ga", value=CANARY)],
+                CHAT,
+                f"FILE has no session cookie (appSession) of {BOTH}",
+            ),
+            (
+                line("example.com", value=CANARY),
+                None,
+                f"FILE has no session cookie (appSession) of {BOTH}",
+            ),
+            (
+                line("evilreka.ai", value=CANARY),
+                None,
+                f"FILE has no session cookie (appSession) of {BOTH}",
+            ),
             (
                 line("space.reka.ai.evil.example", value=CANARY),
                 SPACE,
                 f"FILE has no session cookie (appSession) of {BOTH}",
             ),
-            ([row("www.reka.ai", value=CANARY)], None, f"FILE has no session cookie (appSession) of {BOTH}"),
-            (line(value=CANARY, expiry="1799999999"), None, f"the session of {BOTH} in FILE expired on 2027-01-15"),
-            (line(value=CANARY, expiry="1799999999"), SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
-            (line(value=CANARY, expiry="1799999999000"), SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
-            ([row(value=CANARY, expirationDate=PAST)], SPACE, f"the session of {BOTH} in FILE expired on 2027-01-15"),
+            (
+                [row("www.reka.ai", value=CANARY)],
+                None,
+                f"FILE has no session cookie (appSession) of {BOTH}",
+            ),
+            (
+                line(value=CANARY, expiry="1799999999"),
+                None,
+                f"the session of {BOTH} in FILE expired on 2027-01-15",
+            ),
+            (
+                line(value=CANARY, expiry="1799999999"),
+                SPACE,
+                f"the session of {BOTH} in FILE expired on 2027-01-15",
+            ),
+            (
+                line(value=CANARY, expiry="1799999999000"),
+                SPACE,
+                f"the session of {BOTH} in FILE expired on 2027-01-15",
+            ),
+            (
+                [row(value=CANARY, expirationDate=PAST)],
+                SPACE,
+                f"the session of {BOTH} in FILE expired on 2027-01-15",
+            ),
             (
                 line(".reka.ai", value=CANARY, expiry="1799999999"),
                 SPACE,
@@ -363,7 +510,12 @@ class TestAFileWithoutALiveSession:
                 f"the session of {BOTH} in FILE is not whole, or damaged: it has appSession.1",
             ),
             (
-                "\n".join([line(name="appSession.1", value=CANARY), line(name="_ga", value=CANARY, expiry="1")]),
+                "\n".join(
+                    [
+                        line(name="appSession.1", value=CANARY),
+                        line(name="_ga", value=CANARY, expiry="1"),
+                    ]
+                ),
                 SPACE,
                 f"the session of {BOTH} in FILE is not whole, or damaged: it has appSession.1",
             ),
@@ -374,10 +526,25 @@ class TestAFileWithoutALiveSession:
             ),
         ],
         ids=[
-            *("netscape_without_cookies", "netscape_without_cookies_for_a_host", "json_without_cookies"),
-            *("another_cookie", "another_cookie_in_json", "a_foreign_host", "a_host_that_ends_alike"),
+            *(
+                "netscape_without_cookies",
+                "netscape_without_cookies_for_a_host",
+                "json_without_cookies",
+            ),
+            *(
+                "another_cookie",
+                "another_cookie_in_json",
+                "a_foreign_host",
+                "a_host_that_ends_alike",
+            ),
             *("a_host_that_begins_alike", "another_host_of_reka", "expired", "expired_for_a_host"),
-            *("expired_in_milliseconds", "expired_in_json", "expired_for_the_domain", "a_gap", "no_first_chunk"),
+            *(
+                "expired_in_milliseconds",
+                "expired_in_json",
+                "expired_for_the_domain",
+                "a_gap",
+                "no_first_chunk",
+            ),
             *("no_first_chunk_beside_an_expired_other", "no_first_chunk_of_the_domain"),
         ],
     )
@@ -385,7 +552,8 @@ class TestAFileWithoutALiveSession:
         assert failure(content, host) == (NotLoggedIn, message, EXPORT)
 
     @pytest.mark.parametrize(
-        "value", [f"{CANARY}\u00e9", f'"{CANARY}"', f"{CANARY};x=1", f"{CANARY} x", f"{CANARY}\r\nX: 1"]
+        "value",
+        [f"{CANARY}\u00e9", f'"{CANARY}"', f"{CANARY};x=1", f"{CANARY} x", f"{CANARY}\r\nX: 1"],
     )
     def test_does_not_repeat_a_value_that_cannot_be_sent(self, failure, value):
         message = f"the session of {BOTH} in FILE is not whole, or damaged: it has appSession"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reka_cli.cookies.files import read_session, session_in
+from reka_cli.cookies.files import parse_session, read_session
 from reka_cli.cookies.formats import known_formats
 from reka_cli.cookies.session import Cookie, Session
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError
@@ -31,11 +31,16 @@ def live(host=SPACE, expires_s=None, value=CANARY, cookie_host=None):
 
 
 def chunks(*values):
-    return Session(SPACE, tuple(Cookie(SPACE, f"appSession.{index}", value) for index, value in enumerate(values)))
+    return Session(
+        SPACE,
+        tuple(Cookie(SPACE, f"appSession.{index}", value) for index, value in enumerate(values)),
+    )
 
 
 def jwe(**claims):
-    head = base64.urlsafe_b64encode(json.dumps({"alg": "dir", "enc": "A256GCM", **claims}).encode()).decode()
+    head = base64.urlsafe_b64encode(
+        json.dumps({"alg": "dir", "enc": "A256GCM", **claims}).encode()
+    ).decode()
     return f"{head.rstrip('=')}..{CANARY}.{CANARY}.{CANARY}"
 
 
@@ -68,7 +73,16 @@ def net_cookie(*arguments):
 
 
 NETSCAPE = f"# Netscape HTTP Cookie File\n\n#HttpOnly_{SPACE}\tFALSE\t/\tTRUE\t{SOON:.0f}\tappSession\t{CANARY}\n"
-COOKIE_EDITOR = [row(hostOnly=True, httpOnly=True, session=False, expirationDate=SOON, storeId=None, sameSite="lax")]
+COOKIE_EDITOR = [
+    row(
+        hostOnly=True,
+        httpOnly=True,
+        session=False,
+        expirationDate=SOON,
+        storeId=None,
+        sameSite="lax",
+    )
+]
 RAW_REQUEST = f"GET /api/me HTTP/1.1\nHost: {SPACE}\nAccept: */*\nCookie: {SENT}\n"
 DATED = jwe(iat=PAST, uat=PAST, exp=SOON)
 
@@ -83,41 +97,75 @@ SAMPLES = {
         NETSCAPE.encode() + b"x.example\tTRUE\t/\tTRUE\t0\tx\t\xff\n",
         live(expires_s=SOON),
     ),
-    "netscape for the domain": (f"reka.ai\tTRUE\t/\tTRUE\t0\tappSession\t{CANARY}", live(cookie_host="reka.ai")),
+    "netscape for the domain": (
+        f"reka.ai\tTRUE\t/\tTRUE\t0\tappSession\t{CANARY}",
+        live(cookie_host="reka.ai"),
+    ),
     "cookie-editor": (COOKIE_EDITOR, live(expires_s=SOON)),
-    "cookie-editor for the domain": ([row(domain="reka.ai", hostOnly=False)], live(cookie_host="reka.ai")),
+    "cookie-editor for the domain": (
+        [row(domain="reka.ai", hostOnly=False)],
+        live(cookie_host="reka.ai"),
+    ),
     "editthiscookie": ([row(hostOnly=True, session=True, storeId="0", id=1)], live()),
     "a partitioned cookie beside it": (
         [row(), row(partitionKey={"topLevelSite": "https://x.example"}, value="x")],
         live(),
     ),
     "puppeteer": ([row(expires=-1, size=24, session=True, sourceScheme="Secure")], live()),
-    "puppeteer with an address": ([{"name": "appSession", "value": CANARY, "url": f"https://{CHAT}/"}], live(CHAT)),
+    "puppeteer with an address": (
+        [{"name": "appSession", "value": CANARY, "url": f"https://{CHAT}/"}],
+        live(CHAT),
+    ),
     "selenium": ([row(expiry=SOON, secure=True)], live(expires_s=SOON)),
     "one cookie": (row(domain=f".{SPACE}"), live()),
     "one cookie without a host": ({"name": "appSession", "value": CANARY}, live()),
-    "playwright": ({"cookies": [row(expires=SOON, sameSite="Lax")], "origins": []}, live(expires_s=SOON)),
-    "playwright, indented": (json.dumps({"cookies": [row(expires=-1)], "origins": []}, indent=2), live()),
-    "j2team": ({"url": f"https://{CHAT}/chat", "cookies": [row(domain=CHAT, expirationDate=SOON)]}, live(CHAT, SOON)),
-    "j2team without domains": ({"url": URL, "cookies": [{"name": "appSession", "value": CANARY}]}, live()),
+    "playwright": (
+        {"cookies": [row(expires=SOON, sameSite="Lax")], "origins": []},
+        live(expires_s=SOON),
+    ),
+    "playwright, indented": (
+        json.dumps({"cookies": [row(expires=-1)], "origins": []}, indent=2),
+        live(),
+    ),
+    "j2team": (
+        {"url": f"https://{CHAT}/chat", "cookies": [row(domain=CHAT, expirationDate=SOON)]},
+        live(CHAT, SOON),
+    ),
+    "j2team without domains": (
+        {"url": URL, "cookies": [{"name": "appSession", "value": CANARY}]},
+        live(),
+    ),
     "map": ({"_ga": "GA1.1", "appSession": CANARY}, live()),
     "map with chunks": ({"appSession.1": "b", "appSession.0": "a"}, chunks("a", "b")),
     "har": (har(entry("_ga=1", url="https://x.example/"), entry(SENT)), live()),
-    "har: a later set-cookie": (har(entry(SENT.replace(CANARY, "old"), [f"appSession={CANARY}; Path=/"])), live()),
+    "har: a later set-cookie": (
+        har(entry(SENT.replace(CANARY, "old"), [f"appSession={CANARY}; Path=/"])),
+        live(),
+    ),
     "har: a later cookie": (
-        har(entry("appSession=old", ["appSession=older"]), entry(SENT, startedDateTime="2099-01-01T00:00:00Z")),
+        har(
+            entry("appSession=old", ["appSession=older"]),
+            entry(SENT, startedDateTime="2099-01-01T00:00:00Z"),
+        ),
         live(),
     ),
     "har: a request that overtook the answer": (
         har(
-            entry("appSession=old", [f"appSession={CANARY}"], startedDateTime="2027-01-15T08:00:00.000Z", time=500.5),
+            entry(
+                "appSession=old",
+                [f"appSession={CANARY}"],
+                startedDateTime="2027-01-15T08:00:00.000Z",
+                time=500.5,
+            ),
             entry("appSession=old", startedDateTime="2027-01-15T08:00:00.200Z", time=50),
         ),
         live(),
     ),
     "har: the age counts from the answer": (
         har(
-            entry(SENT, [f"appSession={CANARY}; Max-Age=300"], startedDateTime="2027-01-15T07:56:40Z"),
+            entry(
+                SENT, [f"appSession={CANARY}; Max-Age=300"], startedDateTime="2027-01-15T07:56:40Z"
+            ),
             entry(SENT, startedDateTime="2027-01-15T07:56:41Z"),
         ),
         live(expires_s=SOON),
@@ -126,43 +174,73 @@ SAMPLES = {
         har(entry(None, [f"_ga=1\nappSession={CANARY}; Domain=.reka.ai"])),
         live(cookie_host="reka.ai"),
     ),
-    "har: no dates": (har(entry(SENT, startedDateTime="2027-13-45", time="x"), entry(SENT, startedDateTime=1)), live()),
+    "har: no dates": (
+        har(entry(SENT, startedDateTime="2027-13-45", time="x"), entry(SENT, startedDateTime=1)),
+        live(),
+    ),
     "har: entries that are none": (
         har(None, 1, {}, {"request": {"url": 1, "headers": [1, {"name": "cookie"}]}}, entry(SENT)),
         live(),
     ),
-    "curl of chrome": (f"curl '{URL}' \\\n  -H 'accept: */*' \\\n  -b '{SENT}' \\\n  --compressed", live()),
+    "curl of chrome": (
+        f"curl '{URL}' \\\n  -H 'accept: */*' \\\n  -b '{SENT}' \\\n  --compressed",
+        live(),
+    ),
     "curl of firefox": (
         f"curl '{URL}' --compressed -X POST -H 'Accept: */*' -H 'Cookie: {SENT}' --data-raw 'a b'",
         live(),
     ),
     "curl with crlf": (f"curl '{URL}' \\\r\n  -H 'cookie: {SENT}'\r\n", live()),
-    "curl with ansi-c quotes": (f"curl $'{URL}?q=\\u0021' -b $'a=it\\'s\\u0021; \\x61pp\\123ession={CANARY}'", live()),
-    "curl with long options": (f'curl --referer https://x.example --header="X: y" --cookie="{SENT}" {URL}', live()),
+    "curl with ansi-c quotes": (
+        f"curl $'{URL}?q=\\u0021' -b $'a=it\\'s\\u0021; \\x61pp\\123ession={CANARY}'",
+        live(),
+    ),
+    "curl with long options": (
+        f'curl --referer https://x.example --header="X: y" --cookie="{SENT}" {URL}',
+        live(),
+    ),
     "curl with short options": (f'curl -s "{URL}" -b"{SENT}"', live()),
-    "curl with double quotes": (f'curl "{URL}" -H "Cookie: a=\\"1\\"; appSession={CANARY}"', live()),
-    "curl, several": (f"curl 'https://x.example/' -b 'appSession=x' ;\ncurl '{URL}' -b '{SENT}'", live()),
+    "curl with double quotes": (
+        f'curl "{URL}" -H "Cookie: a=\\"1\\"; appSession={CANARY}"',
+        live(),
+    ),
+    "curl, several": (
+        f"curl 'https://x.example/' -b 'appSession=x' ;\ncurl '{URL}' -b '{SENT}'",
+        live(),
+    ),
     "curl of cmd.exe": (
         f'curl ^"{URL}?a=1^&b=^%^202^" ^\r\n  -H ^"accept: it\'s ^\\^"^" ^\r\n  -b ^"_ga=^%^20; appSession={CANARY}^"',
         live(),
     ),
-    "curl of an old cmd.exe": (f'curl "{URL}" ^\r\n -H "Cookie: {SENT}" ^\r\n --compressed', live()),
+    "curl of an old cmd.exe": (
+        f'curl "{URL}" ^\r\n -H "Cookie: {SENT}" ^\r\n --compressed',
+        live(),
+    ),
     "powershell": (net_cookie("appSession", CANARY, "/", SPACE), live()),
-    "powershell for the domain": (net_cookie("appSession", CANARY, "/", ".reka.ai"), live(cookie_host="reka.ai")),
+    "powershell for the domain": (
+        net_cookie("appSession", CANARY, "/", ".reka.ai"),
+        live(cookie_host="reka.ai"),
+    ),
     "powershell with backticks": (
         net_cookie("_ga", '`"`$', "/", SPACE) + net_cookie("`appSession", CANARY, "/", SPACE),
         live(),
     ),
     "powershell without a host": (net_cookie("appSession", CANARY), live()),
     "fetch of node.js": (fetched(("cookie", SENT)), live()),
-    "fetch, several": (f"{fetched(url='https://x.example/')} ;\nawait {fetched(('Cookie', SENT))}", live()),
+    "fetch, several": (
+        f"{fetched(url='https://x.example/')} ;\nawait {fetched(('Cookie', SENT))}",
+        live(),
+    ),
     "request headers": (RAW_REQUEST, live()),
     "request headers with crlf": (RAW_REQUEST.replace("\n", "\r\n"), live()),
     "request headers of http/2": (
         f":authority: {CHAT}:443\n:method: GET\ncookie: a=1\ncookie: appSession={CANARY}",
         live(CHAT),
     ),
-    "request headers, each value below its name": (f":authority:\n{CHAT}\ncookie:\n{SENT}\naccept:\n*/*", live(CHAT)),
+    "request headers, each value below its name": (
+        f":authority:\n{CHAT}\ncookie:\n{SENT}\naccept:\n*/*",
+        live(CHAT),
+    ),
     "request and answer": (
         f"{RAW_REQUEST}\nHTTP/1.1 200 OK\nSet-Cookie: appSession=new; HttpOnly\n",
         live(value="new"),
@@ -174,13 +252,22 @@ SAMPLES = {
     "header string in quotes": (f"'{SENT}'\n", live()),
     "header string with a name twice": (f"appSession={CANARY}; appSession=x", live()),
     "header string with chunks": ("appSession.0=a; appSession.1=b", chunks("a", "b")),
-    "set-cookie line": (f"Set-Cookie: appSession={CANARY}; Path=/; HttpOnly; Secure; SameSite=Lax", live()),
-    "set-cookie line with an age": (f"set-cookie: appSession={CANARY}; Max-Age=100", live(expires_s=SOON)),
+    "set-cookie line": (
+        f"Set-Cookie: appSession={CANARY}; Path=/; HttpOnly; Secure; SameSite=Lax",
+        live(),
+    ),
+    "set-cookie line with an age": (
+        f"set-cookie: appSession={CANARY}; Max-Age=100",
+        live(expires_s=SOON),
+    ),
     "set-cookie value": (
         f"appSession={CANARY}; Path=/; Expires=Fri, 15 Jan 2027 08:01:40 GMT; Secure",
         live(expires_s=SOON),
     ),
-    "set-cookie for the other host": (f"Set-Cookie: appSession={CANARY}; Domain={CHAT}", live(CHAT)),
+    "set-cookie for the other host": (
+        f"Set-Cookie: appSession={CANARY}; Domain={CHAT}",
+        live(CHAT),
+    ),
     "bare value": (DATED, live(value=DATED, expires_s=SOON)),
     "bare value in quotes": (f'"{jwe()}"\n', live(value=jwe())),
     "value that says its end": ({"appSession": DATED}, live(value=DATED, expires_s=SOON)),
@@ -206,7 +293,11 @@ STRIPPED = (
     "FILE is a HAR file without cookies",
     "export it again with sensitive data (the developer tools' settings, Network)",
 )
-NOT_WHOLE_CURL = (BadInput, "FILE is not a whole curl command", "copy the request again: Copy as cURL")
+NOT_WHOLE_CURL = (
+    BadInput,
+    "FILE is not a whole curl command",
+    "copy the request again: Copy as cURL",
+)
 NOT_WHOLE_FETCH = (
     BadInput,
     "FILE is not a whole call of fetch",
@@ -243,8 +334,14 @@ REFUSED = {
     "har without entries": (har(), STRIPPED),
     "har of a neighbour": (har(entry(SENT, url="https://space.reka.ai.evil.example/")), without()),
     "har of a user name": (har(entry(SENT, url=f"https://{SPACE}@evil.example/")), without()),
-    "har of a user name behind": (har(entry(SENT, url=f"https://evil.example\\@{SPACE}/")), without()),
-    "har with the cookie of another": (har(entry(None, [f"appSession={CANARY}; Domain={CHAT}"])), without()),
+    "har of a user name behind": (
+        har(entry(SENT, url=f"https://evil.example\\@{SPACE}/")),
+        without(),
+    ),
+    "har with the cookie of another": (
+        har(entry(None, [f"appSession={CANARY}; Domain={CHAT}"])),
+        without(),
+    ),
     "har with a logout": (
         har(entry(SENT, ["appSession=; Max-Age=0"], startedDateTime="2027-01-14T08:00:00Z")),
         expired("2027-01-14"),
@@ -253,7 +350,10 @@ REFUSED = {
     "an empty map": ({}, without()),
     "a list whose domains are none": ([row(domain=None)], without()),
     "the site of reka.ai alone": ([row(domain="reka.ai", hostOnly=True)], without()),
-    "the site of reka.ai alone in netscape": (f"reka.ai\tFALSE\t/\tTRUE\t0\tappSession\t{CANARY}", without()),
+    "the site of reka.ai alone in netscape": (
+        f"reka.ai\tFALSE\t/\tTRUE\t0\tappSession\t{CANARY}",
+        without(),
+    ),
     "a partitioned cookie alone": ([row(partitionKey="https://x.example")], without()),
     "curl without cookies": (f"curl '{URL}' -H 'accept: */*' -b", without()),
     "curl to a neighbour": (f"curl 'https://my{SPACE}/' -b '{SENT}'", without()),
@@ -265,10 +365,16 @@ REFUSED = {
     "powershell of a neighbour": (net_cookie("appSession", CANARY, "/", "reka.ai"), without()),
     "powershell that is cut off": (net_cookie("appSession", CANARY, "/", SPACE)[:150], without()),
     "fetch of a browser": (fetched(), BROWSER_FETCH),
-    "fetch of a browser with credentials": (f'await fetch("{URL}", {{"credentials": "include"}});', BROWSER_FETCH),
+    "fetch of a browser with credentials": (
+        f'await fetch("{URL}", {{"credentials": "include"}});',
+        BROWSER_FETCH,
+    ),
     "fetch with a cookie that is none": (fetched(("cookie", [CANARY])), BROWSER_FETCH),
     "fetch that is cut off": (fetched(("cookie", SENT))[:-20], NOT_WHOLE_FETCH),
-    "fetch written by hand": (f"fetch('{URL}', {{headers: {{cookie: '{CANARY}'}}}})", NOT_WHOLE_FETCH),
+    "fetch written by hand": (
+        f"fetch('{URL}', {{headers: {{cookie: '{CANARY}'}}}})",
+        NOT_WHOLE_FETCH,
+    ),
     "fetch from a neighbour": (fetched(("cookie", SENT), url="http://reka.ai/"), without()),
     "request headers of a neighbour": (RAW_REQUEST.replace(SPACE, "www.reka.ai"), without()),
     "request headers of a strange host": (RAW_REQUEST.replace(SPACE, "[::1]"), without()),
@@ -277,10 +383,16 @@ REFUSED = {
         f"Set-Cookie: appSession={CANARY}; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         expired("1970-01-01"),
     ),
-    "set-cookie of a neighbour": (f"Set-Cookie: appSession={CANARY}; Domain=evil.example", without()),
+    "set-cookie of a neighbour": (
+        f"Set-Cookie: appSession={CANARY}; Domain=evil.example",
+        without(),
+    ),
     "set-cookie of another name": (f"other={CANARY}; Path=/", without()),
     "a value that says its end": (jwe(exp=PAST), expired("2027-01-15")),
-    "a chunk that says its end": ({"appSession.0": jwe(exp=PAST), "appSession.1": CANARY}, expired("2027-01-15")),
+    "a chunk that says its end": (
+        {"appSession.0": jwe(exp=PAST), "appSession.1": CANARY},
+        expired("2027-01-15"),
+    ),
     "an expired cookie beside a damaged one": (
         [row(expires=PAST), row(domain=CHAT, value=f"{CANARY} x")],
         expired("2027-01-15"),
@@ -304,7 +416,7 @@ def data_of(content):
 def failure(data, path=None):
     """Give class, message and hint of the error; look for the value in all that a person could see of it."""
     with pytest.raises(RekaError) as caught:
-        session_in(data, "FILE", None, NOW, path)
+        parse_session(data, "FILE", None, NOW, path)
     error = caught.value
     assert CANARY not in "".join(traceback.format_exception(error)) + repr(error) + str(error.hint)
     assert error.__context__ is None
@@ -314,7 +426,7 @@ def failure(data, path=None):
 @pytest.mark.parametrize("name", SAMPLES)
 def test_each_format_gives_its_session(name):
     content, expected = SAMPLES[name]
-    found = session_in(data_of(content), "FILE", None, NOW)
+    found = parse_session(data_of(content), "FILE", None, NOW)
     assert found == expected
     assert CANARY not in repr(found)
 
@@ -325,13 +437,15 @@ def test_what_gives_no_session_is_refused_with_the_cure(name):
     assert failure(data_of(content)) == expected
 
 
-@pytest.mark.parametrize("content", [f"appSession={CANARY}", {"appSession": CANARY}, f"Cookie: {SENT}", jwe()])
+@pytest.mark.parametrize(
+    "content", [f"appSession={CANARY}", {"appSession": CANARY}, f"Cookie: {SENT}", jwe()]
+)
 def test_a_format_without_a_host_is_of_the_host_that_is_asked_for(content):
-    assert session_in(data_of(content), "FILE", CHAT, NOW).host == CHAT
+    assert parse_session(data_of(content), "FILE", CHAT, NOW).host == CHAT
 
 
 def test_a_format_without_a_host_is_of_space_if_the_base_is_no_host_of_reka():
-    assert session_in(SENT.encode(), "FILE", "127.0.0.1", NOW) == live()
+    assert parse_session(SENT.encode(), "FILE", "127.0.0.1", NOW) == live()
 
 
 def test_the_hint_for_an_unknown_format_is_one_line_with_every_format():
@@ -367,7 +481,9 @@ class TestADatabase:
         return path
 
     def test_is_read_from_its_file(self, read_database, path):
-        asked = read_database([Cookie("example.com", "appSession", "x"), Cookie(SPACE, "appSession", CANARY, SOON)])
+        asked = read_database(
+            [Cookie("example.com", "appSession", "x"), Cookie(SPACE, "appSession", CANARY, SOON)]
+        )
         assert read_session(path, None, NOW) == live(expires_s=SOON)
         assert asked == [(path, NOW)]
 
@@ -376,7 +492,9 @@ class TestADatabase:
         read_database([Cookie(SPACE, "appSession", CANARY)])
         assert read_session(path, None, NOW) == live()
 
-    @pytest.mark.parametrize("error", [BadInput("locked", hint="close it"), NotLoggedIn("nothing", hint="log in")])
+    @pytest.mark.parametrize(
+        "error", [BadInput("locked", hint="close it"), NotLoggedIn("nothing", hint="log in")]
+    )
     def test_passes_on_why_it_cannot_be_read(self, read_database, path, error):
         read_database(error)
         assert failure(path.read_bytes(), path) == (type(error), error.message, error.hint)
@@ -424,11 +542,15 @@ EVERY = [data for data in EVERY if len(data) < 10_000]
 
 
 @given(
-    st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode), st.sampled_from(EVERY).flatmap(mutated))
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=100).map(str.encode),
+        st.sampled_from(EVERY).flatmap(mutated),
+    )
 )
 def test_whatever_the_bytes_there_is_a_session_or_an_error_of_ours_without_a_value(data):
     try:
-        found = session_in(data, "FILE", None, NOW)
+        found = parse_session(data, "FILE", None, NOW)
     except RekaError as error:
         seen = "".join(traceback.format_exception(error)) + repr(error) + str(error.hint)
     else:

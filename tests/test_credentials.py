@@ -34,7 +34,11 @@ def session(value=CANARY, host=SPACE):
 
 
 def jwt(expires_s, name="x"):
-    claims = base64.urlsafe_b64encode(json.dumps({"exp": expires_s, "sub": name}).encode()).decode().rstrip("=")
+    claims = (
+        base64.urlsafe_b64encode(json.dumps({"exp": expires_s, "sub": name}).encode())
+        .decode()
+        .rstrip("=")
+    )
     return f"e30.{claims}.c2ln"
 
 
@@ -88,15 +92,28 @@ def failure(action, kind=NotLoggedIn):
 
 class TestAStoredSession:
     def test_is_none_before_one_was_saved(self, store, folder):
-        assert (store.session(), store.token(session(), BASE), folder.exists()) == (None, None, False)
+        assert (store.session(), store.token(session(), BASE), folder.exists()) == (
+            None,
+            None,
+            False,
+        )
 
     @pytest.mark.parametrize(
         "saved",
         [
             session(),
             session(host=CHAT),
-            Session(SPACE, tuple(Cookie("reka.ai", f"appSession.{index}", f"v{index}") for index in range(12))),
-            Session(SPACE, (Cookie(SPACE, "appSession.0", "a", 0.1 + 0.2), Cookie("reka.ai", "appSession.1", "b"))),
+            Session(
+                SPACE,
+                tuple(Cookie("reka.ai", f"appSession.{index}", f"v{index}") for index in range(12)),
+            ),
+            Session(
+                SPACE,
+                (
+                    Cookie(SPACE, "appSession.0", "a", 0.1 + 0.2),
+                    Cookie("reka.ai", "appSession.1", "b"),
+                ),
+            ),
         ],
         ids=["plain", "of_the_other_host", "chunks", "mixed"],
     )
@@ -110,7 +127,14 @@ class TestAStoredSession:
             "schema": "reka-cli/credentials/1",
             "session": {
                 "host": SPACE,
-                "cookies": [{"host": SPACE, "name": "appSession", "value": CANARY, "expires_s": NOW + 1000.25}],
+                "cookies": [
+                    {
+                        "host": SPACE,
+                        "name": "appSession",
+                        "value": CANARY,
+                        "expires_s": NOW + 1000.25,
+                    }
+                ],
             },
         }
 
@@ -124,7 +148,9 @@ class TestAStoredSession:
         store.save_session(session("new"), replacing=session("old"))
         assert store.session() == session("new")
 
-    @pytest.mark.parametrize("other", [session("other"), session("old", CHAT), None], ids=["new", "other_host", "none"])
+    @pytest.mark.parametrize(
+        "other", [session("other"), session("old", CHAT), None], ids=["new", "other_host", "none"]
+    )
     def test_is_not_replaced_by_the_refreshed_form_of_another(self, store, other):
         if other:
             store.save_session(other)
@@ -140,7 +166,10 @@ class TestAStoredSession:
         "content",
         [
             {},
-            *({"session": value} for value in (None, "x", [], {}, {"host": SPACE}, {"cookies": []})),
+            *(
+                {"session": value}
+                for value in (None, "x", [], {}, {"host": SPACE}, {"cookies": []})
+            ),
             *(
                 {"session": {"host": SPACE, "cookies": value}}
                 for value in (None, [], "x", [1], [{}], [{"host": SPACE}])
@@ -224,9 +253,14 @@ class TestAStoredToken:
         damaged = [None, 1, "x", [], {}, {"token": FRESH}, {**good, "token": 1}]
         store = written({"tokens": [*stale, good, *damaged, kept("opaque", "https://opaque")]})
         store.save_token(FRESH, session(), BASE)
-        assert content_of(store) == {"schema": "reka-cli/credentials/1", "tokens": [good, kept(FRESH, BASE)]}
+        assert content_of(store) == {
+            "schema": "reka-cli/credentials/1",
+            "tokens": [good, kept(FRESH, BASE)],
+        }
 
-    @pytest.mark.parametrize("tokens", [None, 1, "x", {}, [None], [[]], [{"token": FRESH}]], ids=json.dumps)
+    @pytest.mark.parametrize(
+        "tokens", [None, 1, "x", {}, [None], [[]], [{"token": FRESH}]], ids=json.dumps
+    )
     def test_is_none_if_the_file_holds_none_of_ours(self, written, tokens):
         assert written({"tokens": tokens}).token(session(), BASE) is None
 
@@ -244,10 +278,15 @@ class TestTheFile:
         modes = {path.name: mode_of(path) for path in [folder, *folder.iterdir()]}
         assert modes == {"reka-cli": 0o700, "credentials.json": 0o600, "credentials.lock": 0o600}
 
-    @pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o644, 0o666, 0o777])
+    @pytest.mark.parametrize(
+        "mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o644, 0o666, 0o777]
+    )
     def test_that_others_can_reach_is_refused(self, written, mode):
         store = written({"session": CANARY}, mode)
-        expected = (f"{store.path} is not yours alone, so it is not used", f"chmod 600 {store.path}")
+        expected = (
+            f"{store.path} is not yours alone, so it is not used",
+            f"chmod 600 {store.path}",
+        )
         found = [
             failure(store.session),
             failure(lambda: store.token(session(), BASE)),
@@ -256,7 +295,9 @@ class TestTheFile:
         ]
         assert (found, content_of(store)) == ([expected] * 4, {"session": CANARY})
 
-    @pytest.mark.parametrize("mode", [0o750, 0o720, 0o710, 0o705, 0o702, 0o701, 0o755, 0o777, 0o1777])
+    @pytest.mark.parametrize(
+        "mode", [0o750, 0o720, 0o710, 0o705, 0o702, 0o701, 0o755, 0o777, 0o1777]
+    )
     def test_in_a_folder_that_others_can_reach_is_refused(self, written, folder, mode):
         store = written({"session": CANARY})
         folder.chmod(mode)
@@ -273,12 +314,18 @@ class TestTheFile:
         folder.mkdir(parents=True)
         folder.chmod(0o755)
         expected = (f"{folder} is not yours alone, so it is not used", f"chmod 700 {folder}")
-        assert (failure(lambda: store.save_session(session())), list(folder.iterdir())) == (expected, [])
+        assert (failure(lambda: store.save_session(session())), list(folder.iterdir())) == (
+            expected,
+            [],
+        )
 
     def test_of_another_user_is_refused(self, written, monkeypatch):
         store = written({})
         monkeypatch.setattr(os, "geteuid", lambda: store.path.stat().st_uid + 1)
-        expected = (f"{store.path} is not yours alone, so it is not used", f"chmod 600 {store.path}")
+        expected = (
+            f"{store.path} is not yours alone, so it is not used",
+            f"chmod 600 {store.path}",
+        )
         assert failure(store.session) == expected
 
     @pytest.mark.parametrize("exists", [True, False])
@@ -292,7 +339,10 @@ class TestTheFile:
         found = [failure(store.session), failure(lambda: store.save_session(session()))]
         expected = (f"cannot read {store.path}: too many levels of symbolic links", None)
         assert (found, store.path.is_symlink()) == ([expected] * 2, True)
-        assert (target.exists(), exists and target.read_text(encoding="utf-8")) == (exists, exists and "{}")
+        assert (target.exists(), exists and target.read_text(encoding="utf-8")) == (
+            exists,
+            exists and "{}",
+        )
 
     @pytest.mark.parametrize(
         "content",
@@ -300,7 +350,18 @@ class TestTheFile:
             *(b"", b"{", b"\xff\xfe", b"null", b"[]", b"1", b"[" * 100_000),
             *(f'{{"session": "{CANARY}"'.encode(), CANARY.encode(), CANARY.encode() + b"\xff"),
         ],
-        ids=["empty", "bracket", "no_utf8", "null", "list", "number", "deep", "cut_off", "no_json", "half_utf8"],
+        ids=[
+            "empty",
+            "bracket",
+            "no_utf8",
+            "null",
+            "list",
+            "number",
+            "deep",
+            "cut_off",
+            "no_json",
+            "half_utf8",
+        ],
     )
     def test_that_is_damaged_is_said_to_be(self, written, content):
         store = written(content)
@@ -344,7 +405,9 @@ for count in range(int(writes)):
 
 @posix
 class TestWritersAtTheSameTime:
-    everything = sorted(base_of(writer, count) for writer in range(WRITERS) for count in range(WRITES))
+    everything = sorted(
+        base_of(writer, count) for writer in range(WRITERS) for count in range(WRITES)
+    )
 
     def test_in_threads_lose_nothing_and_tear_nothing(self, folder):
         ready = Barrier(WRITERS)
@@ -357,7 +420,10 @@ class TestWritersAtTheSameTime:
 
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(write, range(WRITERS)))
-        assert sorted(kept["base_url"] for kept in content_of(Store(folder))["tokens"]) == self.everything
+        assert (
+            sorted(kept["base_url"] for kept in content_of(Store(folder))["tokens"])
+            == self.everything
+        )
 
     def test_in_processes_lose_nothing_and_tear_nothing(self, folder):
         endless = jwt(4_000_000_000)
@@ -442,22 +508,31 @@ class TestAccessToTheWebSession:
         found = [web_access(Config(folder)), web_access(Config(folder, cookies_file=cookies(host)))]
         assert [access.base_url for access in found] == [f"https://{host}"] * 2
 
-    @pytest.mark.parametrize("base", ["http://127.0.0.1:8000/in/front", "https://chat.reka.ai:8443", "https://reka.ai"])
+    @pytest.mark.parametrize(
+        "base", ["http://127.0.0.1:8000/in/front", "https://chat.reka.ai:8443", "https://reka.ai"]
+    )
     def test_is_at_the_base_if_one_is_given(self, store, folder, cookies, base):
         store.save_session(session())
         configs = [Config(folder, web_base=base, token=CANARY), Config(folder, web_base=base)]
         found = [
             web_access(config)
-            for config in [*configs, Config(folder, web_base=base, cookies_file=cookies(SPACE, CHAT))]
+            for config in [
+                *configs,
+                Config(folder, web_base=base, cookies_file=cookies(SPACE, CHAT)),
+            ]
         ]
         assert [access.base_url for access in found] == [base] * 3
 
     @pytest.mark.parametrize("host", [SPACE, CHAT])
     def test_is_the_session_of_the_host_of_the_base(self, folder, cookies, host):
-        config = Config(folder, web_base=f"https://{host}:8443/in/front", cookies_file=cookies(SPACE, CHAT))
+        config = Config(
+            folder, web_base=f"https://{host}:8443/in/front", cookies_file=cookies(SPACE, CHAT)
+        )
         assert web_access(config).session == self.from_file(host)
 
-    def test_is_not_the_stored_session_if_the_cookie_file_does_not_help(self, store, folder, cookies):
+    def test_is_not_the_stored_session_if_the_cookie_file_does_not_help(
+        self, store, folder, cookies
+    ):
         store.save_session(session())
         path = cookies("example.com")
         message = f"{path} has no session cookie (appSession) of space.reka.ai or chat.reka.ai"
@@ -473,7 +548,10 @@ class TestAccessToTheWebSession:
     @posix
     def test_is_refused_if_others_can_read_the_store(self, written, folder):
         store = written({}, 0o644)
-        expected = (f"{store.path} is not yours alone, so it is not used", f"chmod 600 {store.path}")
+        expected = (
+            f"{store.path} is not yours alone, so it is not used",
+            f"chmod 600 {store.path}",
+        )
         assert failure(lambda: web_access(Config(folder))) == expected
 
     def test_shows_no_secret(self):

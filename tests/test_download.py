@@ -1,4 +1,4 @@
-"""Pictures by URL, from servers of every manner."""
+"""Images by URL, from servers of every manner."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sites import PASSWORD, PIXEL, Handler, Site, locked, moved, picture, served
+from sites import PASSWORD, PIXEL, Handler, Site, image, locked, moved, served
 
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, RateLimited, RekaError, ServiceError
-from reka_cli.images.content import LARGEST, Found, InMemory
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    NetworkError,
+    RateLimited,
+    RekaError,
+    ServiceError,
+)
+from reka_cli.images.file_content import MAX_IMAGE_BYTES, FoundImage, InMemory
 from reka_cli.images.sources import find
 from reka_cli.limits.deadline import Deadline
 
@@ -40,14 +47,18 @@ def basic(user: str, password: str) -> str:
 
 
 class TestWhatComes:
-    @pytest.mark.parametrize("media_type", ["image/png", "text/html", "image/jpeg", "application/octet-stream", ""])
+    @pytest.mark.parametrize(
+        "media_type", ["image/png", "text/html", "image/jpeg", "application/octet-stream", ""]
+    )
     def test_what_the_server_says_it_is_does_not_matter(self, site: Site, media_type: str) -> None:
-        site.pages["/a/cat%20one.png?key=secret"] = lambda handler: handler.answer(200, PIXEL, Content_Type=media_type)
+        site.pages["/a/cat%20one.png?key=secret"] = lambda handler: handler.answer(
+            200, PIXEL, Content_Type=media_type
+        )
 
         found = list(find(f"{site.url}/a/cat%20one.png?key=secret#xywh=percent%3A0,0,50,50"))
 
         part = "xywh=percent:0,0,50,50"
-        assert found == [Found(InMemory(PIXEL), f"cat one.png#{part}", None, part)]
+        assert found == [FoundImage(InMemory(PIXEL), f"cat one.png#{part}", None, part)]
 
     @pytest.mark.parametrize(
         ("path", "name"),
@@ -59,19 +70,23 @@ class TestWhatComes:
             ("/a#top", "a"),
         ],
     )
-    def test_a_picture_is_called_by_the_end_of_its_path(self, site: Site, path: str, name: str) -> None:
-        site.pages[path.partition("#")[0] or "/"] = picture
+    def test_an_image_is_called_by_the_end_of_its_path(
+        self, site: Site, path: str, name: str
+    ) -> None:
+        site.pages[path.partition("#")[0] or "/"] = image
 
-        assert list(find(f"x={site.url}{path}")) == [Found(InMemory(PIXEL), name, "x")]
+        assert list(find(f"x={site.url}{path}")) == [FoundImage(InMemory(PIXEL), name, "x")]
 
     def test_nothing_of_ours_goes_there(self, site: Site) -> None:
-        site.pages["/x"] = picture
+        site.pages["/x"] = image
         list(find(f"{site.url}/x"))
 
         (_, headers) = site.received[0]
         assert set(headers) == {"Host", "User-Agent", "Accept", "Accept-Encoding"}
 
-    def test_a_netrc_is_not_read(self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_netrc_is_not_read(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login user password {PASSWORD}\n")
         monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
         site.pages["/x"] = locked('Basic realm="x"')
@@ -80,15 +95,21 @@ class TestWhatComes:
         assert site.authorizations == [("/x", None)]
 
     def test_compression_that_nobody_asked_for_is_undone(self, site: Site) -> None:
-        site.pages["/x"] = lambda handler: handler.answer(200, gzip.compress(PIXEL), Content_Encoding="gzip")
+        site.pages["/x"] = lambda handler: handler.answer(
+            200, gzip.compress(PIXEL), Content_Encoding="gzip"
+        )
 
-        assert list(find(f"{site.url}/x")) == [Found(InMemory(PIXEL), "x")]
+        assert list(find(f"{site.url}/x")) == [FoundImage(InMemory(PIXEL), "x")]
 
     def test_what_grows_while_it_is_unpacked_is_cut_off(self, site: Site) -> None:
-        bomb = gzip.compress(bytes(LARGEST + 1))
+        bomb = gzip.compress(bytes(MAX_IMAGE_BYTES + 1))
         site.pages["/x"] = lambda handler: handler.answer(200, bomb, Content_Encoding="gzip")
 
-        assert as_value(refused(f"{site.url}/x")) == (BadInput, f"{site.url}/x is larger than 50 MB", None)
+        assert as_value(refused(f"{site.url}/x")) == (
+            BadInput,
+            f"{site.url}/x is larger than 50 MB",
+            None,
+        )
 
     def test_bytes_without_end_are_cut_off(self, site: Site) -> None:
         def endless(handler: Handler) -> None:
@@ -98,7 +119,11 @@ class TestWhatComes:
 
         site.pages["/x"] = endless
 
-        assert as_value(refused(f"{site.url}/x")) == (BadInput, f"{site.url}/x is larger than 50 MB", None)
+        assert as_value(refused(f"{site.url}/x")) == (
+            BadInput,
+            f"{site.url}/x is larger than 50 MB",
+            None,
+        )
 
     @pytest.mark.parametrize(
         ("answer", "error"),
@@ -113,24 +138,26 @@ class TestWhatComes:
             ({"body": PIXEL, "Content_Length": 1000}, (NetworkError, "the connection to HOST failed: it ended in the middle", None)),
             ({"body": PIXEL, "Content_Encoding": "gzip"}, (ServiceError, "the answer of HOST cannot be read: its compression is broken", None)),
             ({"body": PIXEL, "Content_Encoding": "gzip, gzip"}, (ServiceError, "URL came packed more than once", None)),
-            ({"body": b"\n <!-- a --> <!DOCTYPE html><p>log in", "Content_Type": "image/png"}, (BadInput, "URL is a web page, not a picture", None)),
-            ({"body": b"<HTML><body>", "Content_Type": "text/html"}, (BadInput, "URL is a web page, not a picture", None)),
+            ({"body": b"\n <!-- a --> <!DOCTYPE html><p>log in", "Content_Type": "image/png"}, (BadInput, "URL is a web page, not an image", None)),
+            ({"body": b"<HTML><body>", "Content_Type": "text/html"}, (BadInput, "URL is a web page, not an image", None)),
             ({"Content_Type": "multipart/x-mixed-replace;boundary=x"}, (BadInput, "URL is a live stream, not a file", "-i with the camera's snapshot URL")),
         ],
     )  # fmt: skip
-    def test_what_is_no_picture_is_an_error_that_names_it(
+    def test_what_is_no_image_is_an_error_that_names_it(
         self, site: Site, answer: dict[str, object], error: tuple[type[RekaError], str, str | None]
     ) -> None:
         site.pages["/x?token=canary-1"] = lambda handler: handler.answer(**answer)  # type: ignore[arg-type]
         kind, message, hint = as_value(refused(f"{site.url}/x?token=canary-1"))
 
-        shown = message.replace(f"{site.url}/x?…", "URL").replace(site.url.removeprefix("http://"), "HOST")
+        shown = message.replace(f"{site.url}/x?…", "URL").replace(
+            site.url.removeprefix("http://"), "HOST"
+        )
         assert (kind, shown, hint) == error
 
     def test_a_body_made_of_comments_is_looked_through_quickly(self, site: Site) -> None:
         site.pages["/x"] = lambda handler: handler.answer(200, b"<!---->" * 1000)
 
-        assert list(find(f"{site.url}/x")) == [Found(InMemory(b"<!---->" * 1000), "x")]
+        assert list(find(f"{site.url}/x")) == [FoundImage(InMemory(b"<!---->" * 1000), "x")]
 
     def test_a_busy_server_says_how_long(self, site: Site) -> None:
         site.pages["/x"] = lambda handler: handler.answer(429, Retry_After=7)
@@ -161,9 +188,14 @@ class TestDeadlines:
 
         site.pages["/x"] = drip
 
-        assert refused(f"{site.url}/x", Deadline.after(0.3)).message == f"{site.url}/x did not come within 0.3 s"
+        assert (
+            refused(f"{site.url}/x", Deadline.after(0.3)).message
+            == f"{site.url}/x did not come within 0.3 s"
+        )
 
-    def test_a_picture_has_less_time_than_the_question(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_image_has_less_time_than_the_question(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("reka_cli.images.sources.web._DOWNLOAD_S", 0.2)
         site.pages["/x"] = lambda handler: site.stopping.wait(20) and None
 
@@ -180,14 +212,18 @@ class TestDeadlines:
             ("https://SITE/x", "the connection to SITE failed: no TLS"),
         ],
     )
-    def test_a_host_that_cannot_be_reached_is_a_network_error(self, site: Site, url: str, message: str) -> None:
+    def test_a_host_that_cannot_be_reached_is_a_network_error(
+        self, site: Site, url: str, message: str
+    ) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port, host = str(unused.getsockname()[1]), site.url.removeprefix("http://")
             error = refused(url.replace("PORT", port).replace("SITE", host))
 
         assert isinstance(error, NetworkError)
-        assert error.message.partition(" (")[0] == message.replace("PORT", port).replace("SITE", host)
+        assert error.message.partition(" (")[0] == message.replace("PORT", port).replace(
+            "SITE", host
+        )
 
 
 class TestRedirects:
@@ -195,9 +231,9 @@ class TestRedirects:
     def test_they_are_followed(self, site: Site, other: Site, status: int) -> None:
         site.pages["/a/x"] = moved("../b?c#d", status)
         site.pages["/b?c"] = moved(f"{other.url}/y", status)
-        other.pages["/y"] = picture
+        other.pages["/y"] = image
 
-        assert list(find(f"{site.url}/a/x")) == [Found(InMemory(PIXEL), "x")]
+        assert list(find(f"{site.url}/a/x")) == [FoundImage(InMemory(PIXEL), "x")]
 
     @pytest.mark.parametrize(
         ("location", "told"),
@@ -208,7 +244,9 @@ class TestRedirects:
             ("http://[::1", "http"),
         ],
     )
-    def test_they_lead_to_no_other_kind_of_place(self, site: Site, location: str, told: str) -> None:
+    def test_they_lead_to_no_other_kind_of_place(
+        self, site: Site, location: str, told: str
+    ) -> None:
         site.pages["/x"] = moved(location)
 
         message = f"{site.url}/x redirects to what is no http(s) URL: {told}"
@@ -218,7 +256,11 @@ class TestRedirects:
         site.pages["/x"] = moved("/y")
         site.pages["/y"] = moved("/x")
 
-        assert as_value(refused(f"{site.url}/x")) == (BadInput, f"{site.url}/x redirects more than 5 times", None)
+        assert as_value(refused(f"{site.url}/x")) == (
+            BadInput,
+            f"{site.url}/x redirects more than 5 times",
+            None,
+        )
         assert len(site.received) == 6
 
     def test_one_that_leads_nowhere_leads_to_itself(self, site: Site) -> None:
@@ -232,22 +274,32 @@ class TestCredentials:
         site.pages["/x"] = locked('Basic realm="camera"')
         found = list(find(site.with_password("/x", "us%C3%A9r", "p%3Aw%40")))
 
-        assert found == [Found(InMemory(PIXEL), "x")]
+        assert found == [FoundImage(InMemory(PIXEL), "x")]
         assert site.authorizations == [("/x", None), ("/x", basic("usér", "p:w@"))]
 
     def test_they_are_not_sent_where_nobody_asks(self, site: Site) -> None:
-        site.pages["/x"] = picture
+        site.pages["/x"] = image
         list(find(site.with_password("/x")))
 
         assert site.authorizations == [("/x", None)]
 
-    @pytest.mark.parametrize(("algorithm", "digest"), [("MD5", hashlib.md5), ("SHA-256", hashlib.sha256)])
-    def test_digest_is_preferred(self, site: Site, algorithm: str, digest: Callable[[bytes], hashlib._Hash]) -> None:
+    @pytest.mark.parametrize(
+        ("algorithm", "digest"), [("MD5", hashlib.md5), ("SHA-256", hashlib.sha256)]
+    )
+    def test_digest_is_preferred(
+        self, site: Site, algorithm: str, digest: Callable[[bytes], hashlib._Hash]
+    ) -> None:
         asked = f'Digest realm="camera", nonce="n1", qop="auth", algorithm={algorithm}, opaque="o"'
-        site.pages["/x?y=1"] = locked('Basic realm="camera"', 'Digest realm="x", nonce="n0", algorithm=NEW', asked)
+        site.pages["/x?y=1"] = locked(
+            'Basic realm="camera"', 'Digest realm="x", nonce="n0", algorithm=NEW', asked
+        )
         list(find(site.with_password("/x?y=1")))
 
-        sent = dict(re.findall(r'(\w+)="?([^",]*)"?', (site.authorizations[-1][1] or "").removeprefix("Digest ")))
+        sent = dict(
+            re.findall(
+                r'(\w+)="?([^",]*)"?', (site.authorizations[-1][1] or "").removeprefix("Digest ")
+            )
+        )
 
         def hashed(*parts: str) -> str:
             return digest(":".join(parts).encode()).hexdigest()
@@ -271,7 +323,10 @@ class TestCredentials:
     def test_wrong_ones_are_sent_once(self, site: Site) -> None:
         site.pages["/x"] = lambda handler: handler.answer(401, WWW_Authenticate="Basic")
 
-        assert refused(site.with_password("/x")).message == f"{site.url}/x does not take this user name and password"
+        assert (
+            refused(site.with_password("/x")).message
+            == f"{site.url}/x does not take this user name and password"
+        )
         assert len(site.received) == 2
 
     def test_a_place_that_wants_some_says_how(self, site: Site) -> None:
@@ -285,7 +340,10 @@ class TestCredentials:
         site.pages["/x"] = moved(f"{other.url.replace('//', '//a:b@')}/y")
         other.pages["/y"] = locked("Basic")
 
-        assert refused(site.with_password("/x")).message == f"{other.url}/y wants a user name and a password"
+        assert (
+            refused(site.with_password("/x")).message
+            == f"{other.url}/y wants a user name and a password"
+        )
         assert other.authorizations == [("/y", None)]
 
     def test_they_go_along_inside_their_origin(self, site: Site) -> None:
@@ -296,7 +354,13 @@ class TestCredentials:
         assert site.authorizations == [("/x", None), ("/y", None), ("/y", basic("user", PASSWORD))]
 
     @pytest.mark.parametrize(
-        "url", ["http://user:PW@/x", "http://user:PW@host:port/x", "http://user:PW@[::1/x", "http://user:PW@a..b/x"]
+        "url",
+        [
+            "http://user:PW@/x",
+            "http://user:PW@host:port/x",
+            "http://user:PW@[::1/x",
+            "http://user:PW@a..b/x",
+        ],
     )
     def test_a_url_that_is_none_is_not_repeated_with_them(self, url: str) -> None:
         error = refused(url.replace("PW", PASSWORD))
@@ -306,7 +370,7 @@ class TestCredentials:
 
     def test_the_log_shows_none_of_them(self, site: Site) -> None:
         site.pages["/x?signature=canary-2"] = locked("Basic")
-        site.pages["/y?signature=canary-3"] = picture
+        site.pages["/y?signature=canary-3"] = image
         site.pages["/x"] = moved("/y?signature=canary-3")
         lines: list[str] = []
         list(find(site.with_password("/x?signature=canary-2"), log=lines.append))

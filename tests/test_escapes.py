@@ -26,7 +26,10 @@ TEXTS = {
     "override": ("a\u202eb\u202cc", "a<U+202E>b<U+202C>c"),
     "embeddings": ("\u202aa\u202bb\u202d", "<U+202A>a<U+202B>b<U+202D>"),
     "isolates": ("\u2066a\u2067b\u2068c\u2069", "<U+2066>a<U+2067>b<U+2068>c<U+2069>"),
-    "right_to_left_letters_and_marks_stay": ("שלום\u200f! مرحبا\u061c\u200e", "שלום\u200f! مرحبا\u061c\u200e"),
+    "right_to_left_letters_and_marks_stay": (
+        "שלום\u200f! مرحبا\u061c\u200e",
+        "שלום\u200f! مرحبا\u061c\u200e",
+    ),
     "override_within_a_sequence": ("a\x1b[3\u202e1mb", "a3<U+202E>1mb"),
     "half_a_character": ("a\ud83db\udc08", "a\ufffdb\ufffd"),
     "clipboard_ended_by_bel": ("a\x1b]52;c;aGk=\x07b", "ab"),
@@ -42,11 +45,11 @@ TEXTS = {
     "start_of_string": ("a\x1bXhidden\x1b\\b\x98hidden\x9cc", "abc"),
     "privacy_message": ("a\x1b^hidden\x1b\\b\x9ehidden\x9cc", "abc"),
     "application_command": ("a\x1b_Gf=100;AAAA\x1b\\b\x9fhidden\x9cc", "abc"),
-    "colours": ("\x1b[1;31mred\x1b[0m", "red"),
-    "true_colour": ("\x1b[38:2::255:0:0mred\x1b[m", "red"),
+    "colors": ("\x1b[1;31mred\x1b[0m", "red"),
+    "true_color": ("\x1b[38:2::255:0:0mred\x1b[m", "red"),
     "cursor_and_screen": ("a\x1b[2J\x1b[1;1H\x1b[?25lb", "ab"),
     "intermediate_bytes": ("a\x1b[2 qb\x1b[!pc", "abc"),
-    "c1_colours": ("\x9b31mred\x9b0m", "red"),
+    "c1_colors": ("\x9b31mred\x9b0m", "red"),
     "a_csi_cut_off_by_a_letter": ("a\x1b[31éb", "a31éb"),
     "a_csi_cut_off_by_a_newline": ("a\x1b[31\nb", "a31\nb"),
     "a_csi_at_the_end": ("a\x1b[31", "a31"),
@@ -63,7 +66,7 @@ TEXTS = {
     "escape_and_intermediate_at_the_end": ("a\x1b(", "a("),
     "what_is_left_makes_no_new_sequence": ("\x1b\x07[31mred\x1b\x1b\x00[0m", "[31mred[0m"),
     "a_string_cut_off_by_another": ("a\x1b]0;b\x1b]0;c\x07d", "a0;bd"),
-    "a_string_cut_off_by_a_colour": ("a\x1b]0;b\x1b[1mc\x07d", "a0;bcd"),
+    "a_string_cut_off_by_a_color": ("a\x1b]0;b\x1b[1mc\x07d", "a0;bcd"),
     "a_string_nobody_ends_at_the_end_of_its_line": ("a\x1b]0;b\nc\x07d", "a0;b\ncd"),
     "a_string_nobody_ends_at_the_end_of_the_text": ("a\x1b]0;b", "a0;b"),
     "a_c1_string_nobody_ends": ("a\x9d0;b\nc", "a0;b\nc"),
@@ -93,7 +96,16 @@ parts = [
         "\x85",
     ),
     *("[", "]", "\\", "3", "1;", "m", "(", " ", "\n", "\r", "\t", "é", "🐈", "52;c;"),
-    *("x" * (LONGEST_STRING - 2), "x" * (LONGEST_STRING - 1), LONG, "1" * 60, " " * 8, "\u202e", "\u2069", "\ud83d"),
+    *(
+        "x" * (LONGEST_STRING - 2),
+        "x" * (LONGEST_STRING - 1),
+        LONG,
+        "1" * 60,
+        " " * 8,
+        "\u202e",
+        "\u2069",
+        "\ud83d",
+    ),
 ]
 texts = st.one_of(
     st.lists(st.sampled_from(parts), max_size=14).map("".join),
@@ -107,7 +119,9 @@ def in_pieces(pieces):
 
 
 def is_safe(text):
-    return not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    return not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
+    )
 
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS)
@@ -155,7 +169,14 @@ def test_a_clean_text_is_left_as_it_is(text):
         (["a\x9d" + LONG, "x", "y"], ["a", LONG + "x", "y"]),
         (["a\r", "\nb"], ["a", "\nb"]),
     ],
-    ids=["plain_text", "a_colour", "a_title", "a_title_nobody_ends", "a_title_too_long", "a_line_end"],
+    ids=[
+        "plain_text",
+        "a_color",
+        "a_title",
+        "a_title_nobody_ends",
+        "a_title_too_long",
+        "a_line_end",
+    ],
 )
 def test_only_what_may_be_a_sequence_is_held_back(pieces, given_at_once):
     cleaner = Cleaner()
@@ -169,7 +190,11 @@ def test_what_was_held_back_is_given_once():
 
 @pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)
 def test_no_trick_gets_through_wherever_it_is_cut(trick):
-    places = range(len(trick) + 1) if len(trick) < 100 else [0, 1, 2, 3, 4095, 4096, 4097, 4098, 4099, 4100, len(trick)]
+    places = (
+        range(len(trick) + 1)
+        if len(trick) < 100
+        else [0, 1, 2, 3, 4095, 4096, 4097, 4098, 4099, 4100, len(trick)]
+    )
     found = {in_pieces(["a" + trick[:place], trick[place:] + "b"]) for place in places}
 
     assert (len(found), forbidden("".join(found))) == (1, [])

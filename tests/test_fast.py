@@ -27,7 +27,9 @@ Python = Callable[[str], Any]
 
 
 def test_typer_is_limited_to_what_does_without_pydantic() -> None:
-    assert [one for one in requires("reka-cli") or [] if one.startswith("typer")] == ["typer<0.29,>=0.28"]
+    assert [one for one in requires("reka-cli") or [] if one.startswith("typer")] == [
+        "typer<0.29,>=0.28"
+    ]
 
 
 @needs_limited_typer
@@ -52,17 +54,24 @@ class Counting(Server):
         return super().get_request()
 
 
-def test_token_picture_and_question_share_one_connection(home: Path, cookies_file: Path) -> None:
+def test_token_image_and_question_share_one_connection(home: Path, cookies_file: Path) -> None:
     paths: list[str] = []
     with Counting(on_request=lambda request: paths.append(request.path)) as server:
-        config = Config.read({"REKA_HOME": str(home), "REKA_WEB_BASE": server.url, "REKA_COOKIES": str(cookies_file)})
+        config = Config.read(
+            {"REKA_HOME": str(home), "REKA_WEB_BASE": server.url, "REKA_COOKIES": str(cookies_file)}
+        )
         Client("web", config=config).ask("hello", images=[CAT]).read()
 
-        assert (paths, server.accepted) == (["/bff/auth/access_token", "/api/upload-image", "/api/chat"], 1)
+        assert (paths, server.accepted) == (
+            ["/bff/auth/access_token", "/api/upload-image", "/api/chat"],
+            1,
+        )
 
 
 def test_a_kept_token_leaves_one_request(service: Service, home: Path, cookies_file: Path) -> None:
-    config = Config.read({"REKA_HOME": str(home), "REKA_WEB_BASE": service.url, "REKA_COOKIES": str(cookies_file)})
+    config = Config.read(
+        {"REKA_HOME": str(home), "REKA_WEB_BASE": service.url, "REKA_COOKIES": str(cookies_file)}
+    )
     for _ in range(2):
         Client("web", config=config).ask("hello").read()
 
@@ -89,7 +98,9 @@ def one_by_one() -> Iterator[Callable[[list[bytes], bool], tuple[str, queue.Simp
                     self.end_headers()
                     for event in events:
                         wanted.get(timeout=20)
-                        self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event) if in_chunks else event)
+                        self.wfile.write(
+                            b"%x\r\n%s\r\n" % (len(event), event) if in_chunks else event
+                        )
                     self.wfile.write(b"0\r\n\r\n" if in_chunks else b"")
                     self.close_connection = True
 
@@ -142,9 +153,9 @@ WEB_END = b'data: {"type": "model", "text": "x1x2x3x4", "finish_reason": "stop"}
 
 
 @pytest.mark.parametrize("in_chunks", [True, False], ids=["in chunks", "until it closes"])
-@pytest.mark.parametrize("wire", ["api", "web"])
+@pytest.mark.parametrize("protocol", ["api", "web"])
 def test_each_event_is_passed_on_after_one_read_and_before_the_next_is_sent(
-    wire: str,
+    protocol: str,
     in_chunks: bool,
     home: Path,
     one_by_one: Callable[[list[bytes], bool], tuple[str, queue.SimpleQueue[None]]],
@@ -152,12 +163,17 @@ def test_each_event_is_passed_on_after_one_read_and_before_the_next_is_sent(
     texts = [f"x{number}" for number in range(1, 5)]
     events = (
         [*map(api_event, texts), API_END]
-        if wire == "api"
+        if protocol == "api"
         else [*(web_event("".join(texts[:length])) for length in range(1, 5)), WEB_END]
     )
     origin, wanted = one_by_one(events, in_chunks)
-    env = {"REKA_HOME": str(home), "REKA_API_BASE": f"{origin}/v1", "REKA_WEB_BASE": origin, "REKA_TOKEN": "t"}
-    answer = iter(Client(wire, model="m", config=Config.read(env)).ask("hello"))
+    env = {
+        "REKA_HOME": str(home),
+        "REKA_API_BASE": f"{origin}/v1",
+        "REKA_WEB_BASE": origin,
+        "REKA_TOKEN": "t",
+    }
+    answer = iter(Client(protocol, model="m", config=Config.read(env)).ask("hello"))
     next(answer)  # Start
     came = []
     wanted.put(None)
@@ -188,16 +204,21 @@ def lines_of(size: int) -> tuple[bytes, list[Path]]:
 
 def counted_events_of(size: int) -> tuple[bytes, list[Path]]:
     event = api_event("word ")
-    return b"".join(event.replace(b'"index": 0', b'"index": %d' % at) for at in range(size)) + API_END, []
+    return b"".join(
+        event.replace(b'"index": 0', b'"index": %d' % at) for at in range(size)
+    ) + API_END, []
 
 
 def growing_messages_of(size: int) -> tuple[bytes, list[Path]]:
     event = api_event("word")
-    parts = (event.replace(b"delta", b"message").replace(b"word", b"word" * (at + 1)) for at in range(size))
+    parts = (
+        event.replace(b"delta", b"message").replace(b"word", b"word" * (at + 1))
+        for at in range(size)
+    )
     return b"".join(parts) + API_END, []
 
 
-def pictures_of(size: int) -> tuple[bytes, list[Path]]:
+def images_of(size: int) -> tuple[bytes, list[Path]]:
     return api_event("x") + API_END, [CAT] * size
 
 
@@ -209,7 +230,7 @@ def pictures_of(size: int) -> tuple[bytes, list[Path]]:
         (growing_messages_of, 50),
         (long_events_of, 100),
         (lines_of, 1_000),
-        (pictures_of, 4),
+        (images_of, 4),
     ],
 )
 def test_work_grows_no_faster_than_what_there_is_to_do(
@@ -219,10 +240,10 @@ def test_work_grows_no_faster_than_what_there_is_to_do(
     serve_stream: Callable[..., str],
 ) -> None:
     def operations(times: int) -> int:
-        body, pictures = of(times * size)
+        body, images = of(times * size)
         config = Config.read({"REKA_HOME": str(home), "REKA_API_BASE": f"{serve_stream(body)}/v1"})
         with Operations() as counted:
-            Client("api", model="m", config=config).ask("hello", images=pictures).read()
+            Client("api", model="m", config=config).ask("hello", images=images).read()
         return counted.count
 
     operations(1)  # what is done once, such as to import

@@ -22,7 +22,9 @@ def test_a_target_holds_for_a_few_seeds(name: str) -> None:
 
 
 def test_what_fails_is_told_with_its_seed(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import fuzz.sse\nfuzz.sse.once = lambda data: 1 / 0\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import fuzz.sse\nfuzz.sse.once = lambda data: 1 / 0\n"
+    )
     ended = subprocess.run(
         [sys.executable, "-m", "fuzz", "5", "--target", "sse", "--seed", "7"],
         cwd=ROOT / "tests",
@@ -33,4 +35,6 @@ def test_what_fails_is_told_with_its_seed(tmp_path: Path) -> None:
     )
 
     assert ended.returncode == 1
-    assert ended.stderr.endswith("ZeroDivisionError: division by zero\nagain: python -m fuzz --target sse --seed 7\n")
+    assert ended.stderr.endswith(
+        "ZeroDivisionError: division by zero\nagain: python -m fuzz --target sse --seed 7\n"
+    )

@@ -1,4 +1,4 @@
-"""A hostile service: every misbehaviour, over both wires, in every format, ends as the table says."""
+"""A hostile service: every misbehavior, over both protocols, in every format, ends as the table says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from conftest import CAT, ROOT, Result, Run, write_cookies
 from faults import FAULTS
 from hostile import HOSTILE
-from misbehaviours import FORMATS, HEAVY, TABLES, WIRES, Told, expected, told
+from misbehaviors import FORMATS, HEAVY, PROTOCOLS, TABLES, Told, expected, told
 
 from reka_cli import Client, RekaError
 from reka_cli.config import Config
@@ -22,11 +22,22 @@ from reka_cli.messages import Notice, TextDelta
 from reka_cli.sandbox.server import Server, _Handler
 from reka_cli.sandbox.steps import Reply
 
-SAMPLE = ("401-once", "429-later", "500", "redirect", "hang-up", "length", "stall", "rewrite", "osc52", "cut")
+SAMPLE = (
+    "401-once",
+    "429-later",
+    "500",
+    "redirect",
+    "hang-up",
+    "length",
+    "stall",
+    "rewrite",
+    "osc52",
+    "cut",
+)
 
 
 @contextmanager
-def a_user(folder: Path, wire: str) -> Iterator[tuple[Server, dict[str, str]]]:
+def a_user(folder: Path, protocol: str) -> Iterator[tuple[Server, dict[str, str]]]:
     """A sandbox and the environment of somebody who uses nothing else."""
     folder.mkdir(mode=0o700)
     cookies = write_cookies(folder / "cookies.txt", {"appSession": "sandbox-session"})
@@ -35,24 +46,28 @@ def a_user(folder: Path, wire: str) -> Iterator[tuple[Server, dict[str, str]]]:
             "web": {"REKA_WEB_BASE": server.url, "REKA_COOKIES": str(cookies)},
             "api": {"REKA_API_BASE": f"{server.url}/v1"},
         }
-        yield server, {"REKA_HOME": str(folder), "REKA_PROVIDER": wire} | bases[wire]
+        yield server, {"REKA_HOME": str(folder), "REKA_PROVIDER": protocol} | bases[protocol]
 
 
-def by_process(run: Run, folder: Path, fault: str, wire: str, format_: str) -> tuple[Told, Told]:
+def by_process(
+    run: Run, folder: Path, fault: str, protocol: str, format_: str
+) -> tuple[Told, Told]:
     """Ask with the command; give what is expected and what came."""
-    with a_user(folder, wire) as (server, env):
-        row = TABLES[wire][fault]
+    with a_user(folder, protocol) as (server, env):
+        row = TABLES[protocol][fault]
         limits = ["--retries", "0", "--timeout", "3" if row.ends_at_the_deadline else "60"]
         limits += ["--idle-timeout", "0.5"] if row.falls_silent else []
-        result = run("ask", "-n", "-f", format_, "-m", f"sandbox-{fault}", "hello", *limits, env=env)
+        result = run(
+            "ask", "-n", "-f", format_, "-m", f"sandbox-{fault}", "hello", *limits, env=env
+        )
     came = told(result.exit_code, result.stdout, result.stderr, format_)
-    return expected(row.at(server.url.removeprefix("http://"), 3.0), wire, fault, format_), came
+    return expected(row.at(server.url.removeprefix("http://"), 3.0), protocol, fault, format_), came
 
 
-def by_client(folder: Path, fault: str, wire: str) -> tuple[Result, Result]:
+def by_client(folder: Path, fault: str, protocol: str) -> tuple[Result, Result]:
     """Ask with the library, put into the words of the command; give what is expected and what came."""
-    with a_user(folder, wire) as (server, env):
-        row = TABLES[wire][fault]
+    with a_user(folder, protocol) as (server, env):
+        row = TABLES[protocol][fault]
         client = Client(
             config=Config.read(env),
             retries=0,
@@ -79,7 +94,9 @@ def in_words(client: Client, fault: str) -> Result:
     return Result(exit_code, text + "\n" if text else "", "".join(said))
 
 
-def at_once(checks: list[Callable[[], tuple[object, object]]], workers: int) -> tuple[list[object], list[object]]:
+def at_once(
+    checks: list[Callable[[], tuple[object, object]]], workers: int
+) -> tuple[list[object], list[object]]:
     """Run checks beside each other, for some of them wait; give what was expected and what came."""
     with ThreadPoolExecutor(workers) as pool:
         pairs = list(pool.map(lambda check: check(), checks))
@@ -92,14 +109,16 @@ def clean_env(clean_env: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
 
 
-def test_the_table_has_every_misbehaviour() -> None:
-    assert {wire: sorted(table) for wire, table in TABLES.items()} == dict.fromkeys(WIRES, sorted(FAULTS))
+def test_the_table_has_every_misbehavior() -> None:
+    assert {protocol: sorted(table) for protocol, table in TABLES.items()} == dict.fromkeys(
+        PROTOCOLS, sorted(FAULTS)
+    )
 
 
-@pytest.mark.parametrize("wire", WIRES)
-def test_every_misbehaviour_has_its_error(tmp_path: Path, wire: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_misbehavior_has_its_error(tmp_path: Path, protocol: str) -> None:
     def check(fault: str) -> Callable[[], tuple[object, object]]:
-        return lambda: by_client(tmp_path / fault, fault, wire)
+        return lambda: by_client(tmp_path / fault, fault, protocol)
 
     names = [fault for fault in FAULTS if fault not in HEAVY]
     wanted, came = at_once([check(fault) for fault in names], 16)
@@ -108,7 +127,7 @@ def test_every_misbehaviour_has_its_error(tmp_path: Path, wire: str) -> None:
 
 
 @pytest.mark.parametrize("fault", SAMPLE)
-def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) -> None:
+def test_a_misbehavior_has_its_exit_code(run: Run, tmp_path: Path, fault: str) -> None:
     wanted, came = by_process(run, tmp_path / fault, fault, "web", "text")
 
     assert came == wanted
@@ -116,13 +135,13 @@ def test_a_misbehaviour_has_its_exit_code(run: Run, tmp_path: Path, fault: str) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_misbehaviour_has_its_exit_code_on_both_wires_in_every_format(
+def test_every_misbehavior_has_its_exit_code_on_both_protocols_in_every_format(
     run: Run, tmp_path: Path, fault: str
 ) -> None:
-    ways = [(wire, format_) for wire in WIRES for format_ in FORMATS]
+    ways = [(protocol, format_) for protocol in PROTOCOLS for format_ in FORMATS]
 
-    def check(wire: str, format_: str) -> Callable[[], tuple[object, object]]:
-        return lambda: by_process(run, tmp_path / f"{wire}-{format_}", fault, wire, format_)
+    def check(protocol: str, format_: str) -> Callable[[], tuple[object, object]]:
+        return lambda: by_process(run, tmp_path / f"{protocol}-{format_}", fault, protocol, format_)
 
     wanted, came = at_once([check(*way) for way in ways], len(ways))
 
@@ -130,10 +149,10 @@ def test_every_misbehaviour_has_its_exit_code_on_both_wires_in_every_format(
 
 
 ENDLESS = [
-    *(("endless-line", wire) for wire in WIRES),
-    *(("endless-data", wire) for wire in WIRES),
-    *(("gzip-bomb", wire) for wire in WIRES),
-    *(("endless-text", wire) for wire in WIRES),
+    *(("endless-line", protocol) for protocol in PROTOCOLS),
+    *(("endless-data", protocol) for protocol in PROTOCOLS),
+    *(("gzip-bomb", protocol) for protocol in PROTOCOLS),
+    *(("endless-text", protocol) for protocol in PROTOCOLS),
     ("endless-reasoning", "api"),
     ("endless-blanks", "api"),
     ("endless-json", "web"),
@@ -147,16 +166,33 @@ print(process.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "wire"), ENDLESS)
-def test_memory_stays_flat_whatever_comes(clean_env: dict[str, str], tmp_path: Path, fault: str, wire: str) -> None:
-    with a_user(tmp_path / "user", wire) as (_, env):
+@pytest.mark.parametrize(("fault", "protocol"), ENDLESS)
+def test_memory_stays_flat_whatever_comes(
+    clean_env: dict[str, str], tmp_path: Path, fault: str, protocol: str
+) -> None:
+    with a_user(tmp_path / "user", protocol) as (_, env):
         # through a small process: what a child weighs begins with the weight of who made it
-        command = [sys.executable, "-c", MEASURED, "ask", "-n", "-f", "json", "-m", f"sandbox-{fault}", "hello"]
-        came = subprocess.run(command, env=clean_env | env, cwd=ROOT, capture_output=True, check=True)
+        command = [
+            sys.executable,
+            "-c",
+            MEASURED,
+            "ask",
+            "-n",
+            "-f",
+            "json",
+            "-m",
+            f"sandbox-{fault}",
+            "hello",
+        ]
+        came = subprocess.run(
+            command, env=clean_env | env, cwd=ROOT, capture_output=True, check=True
+        )
     exit_code, peak_kb = map(int, came.stdout.split())
 
     assert exit_code == 7
-    assert peak_kb < 256 << 10  # a question that is answered takes 32 MB; a text so far of 16 MB takes 170
+    assert (
+        peak_kb < 256 << 10
+    )  # a question that is answered takes 32 MB; a text so far of 16 MB takes 170
 
 
 @pytest.mark.slow
@@ -170,17 +206,19 @@ def test_every_other_request_ends_whatever_answers_it(
         return self.server.instead if self.path == path else usual(self, headers, body)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(_Handler, "_reply", reply)
-    wire = "api" if path.startswith("/v1") else "web"
+    protocol = "api" if path.startswith("/v1") else "web"
 
     def check(fault: str) -> Callable[[], tuple[object, object]]:
         def ask() -> tuple[object, object]:
-            with a_user(tmp_path / fault, wire) as (server, env):
+            with a_user(tmp_path / fault, protocol) as (server, env):
                 server.instead = HOSTILE[fault].instead  # type: ignore[attr-defined]
-                row = TABLES[wire][fault]
+                row = TABLES[protocol][fault]
                 timeout_s = 1.0 if row.ends_at_the_deadline else 60.0
-                client = Client(config=Config.read(env), retries=0, timeout_s=timeout_s, idle_timeout_s=60.0)
+                client = Client(
+                    config=Config.read(env), retries=0, timeout_s=timeout_s, idle_timeout_s=60.0
+                )
                 with pytest.raises(RekaError) as caught:
-                    client.models() if wire == "api" else client.ask("hello", [CAT]).read()
+                    client.models() if protocol == "api" else client.ask("hello", [CAT]).read()
             return ends[row.exit_code], caught.value.exit_code
 
         return ask

@@ -4,7 +4,9 @@ from reka_cli.hosts import is_loopback, is_reka_host
 
 
 class TestHosts:
-    @pytest.mark.parametrize("hostname", ["localhost", "127.0.0.1", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1"])
+    @pytest.mark.parametrize(
+        "hostname", ["localhost", "127.0.0.1", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1"]
+    )
     def test_that_are_this_machine(self, hostname):
         assert is_loopback(hostname)
 
@@ -37,7 +39,9 @@ class TestHosts:
     def test_that_are_not_this_machine(self, hostname):
         assert not is_loopback(hostname)
 
-    @pytest.mark.parametrize("hostname", ["reka.ai", "space.reka.ai", "chat.reka.ai", "api.reka.ai", "a.b-c.d.reka.ai"])
+    @pytest.mark.parametrize(
+        "hostname", ["reka.ai", "space.reka.ai", "chat.reka.ai", "api.reka.ai", "a.b-c.d.reka.ai"]
+    )
     def test_that_are_of_reka(self, hostname):
         assert is_reka_host(hostname)
 
@@ -65,7 +69,12 @@ class TestHosts:
                 "localhost",
                 "127.0.0.1",
             ),
-            *("evil.example\\.reka.ai", "evil.example/.reka.ai", "evil.example?.reka.ai", "evil.example#.reka.ai"),
+            *(
+                "evil.example\\.reka.ai",
+                "evil.example/.reka.ai",
+                "evil.example?.reka.ai",
+                "evil.example#.reka.ai",
+            ),
             *(
                 "evil.example@space.reka.ai",
                 "evil.example%2f.reka.ai",

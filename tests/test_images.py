@@ -1,4 +1,4 @@
-"""Pictures are judged by their content, and whole."""
+"""Images are judged by their content, and whole."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import CAT
-from pictures import AS_THEY_ARE, CONVERTED, decoded, difference, encoded, photo
 from PIL import AvifImagePlugin
 from PIL import Image as Pillow
+from sample_images import AS_THEY_ARE, CONVERTED, decoded, difference, encoded, photo
 
 from reka_cli import images
 from reka_cli.errors import BadInput, DeadlineExceeded, UsageError
@@ -52,14 +52,19 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("kind", AS_THEY_ARE)
-def test_a_picture_that_needs_nothing_goes_byte_for_byte(tmp_path: Path, kind: str) -> None:
+def test_an_image_that_needs_nothing_goes_byte_for_byte(tmp_path: Path, kind: str) -> None:
     data = encoded(photo(), kind)
     path = tmp_path / "misleading.txt"
     path.write_bytes(data)
 
     for image, name in ((images.load(path), "misleading.txt"), (images.load(data), "image")):
         assert (image.data, image.original, image.notice) == (data, None, None)
-        assert (image.name, image.media_type, image.width, image.height) == (name, MEDIA_TYPES[kind], 60, 40)
+        assert (image.name, image.media_type, image.width, image.height) == (
+            name,
+            MEDIA_TYPES[kind],
+            60,
+            40,
+        )
 
 
 @pytest.mark.parametrize("kind", CONVERTED)
@@ -75,20 +80,20 @@ def test_what_services_do_not_take_is_converted(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*AS_THEY_ARE, "AVIF", "HEIF", "BMP", "PPM", "TIFF"])
-def test_a_picture_looks_like_one(tmp_path: Path, kind: str) -> None:
+def test_an_image_looks_like_one(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "misleading.txt"
     path.write_bytes(encoded(photo(), kind))
 
-    assert images.looks_like_one(str(path))
+    assert images.is_image_file(str(path))
 
 
 @pytest.mark.parametrize("path", ["README.md", "missing.jpg", "docs", "", "\0"])
-def test_what_is_no_picture_does_not_look_like_one(path: str) -> None:
-    assert not images.looks_like_one(path)
+def test_what_is_no_image_does_not_look_like_one(path: str) -> None:
+    assert not images.is_image_file(path)
 
 
 @pytest.mark.parametrize("data", VARIANTS.values(), ids=VARIANTS)
-def test_a_picture_cut_anywhere_is_refused(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_image_cut_anywhere_is_refused(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     images.load(data)
 
     for length in (*(len(data) * tenth // 10 for tenth in range(1, 10)), len(data) - 16):
@@ -103,7 +108,7 @@ def test_data_behind_the_end_is_no_error(kind: str) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 2, 12])
-def test_a_picture_that_lacks_only_its_end_is_refused(missing: int) -> None:
+def test_an_image_that_lacks_only_its_end_is_refused(missing: int) -> None:
     for kind in AS_THEY_ARE:
         with pytest.raises(BadInput, match=DAMAGED):
             images.load(encoded(photo(), kind)[:-missing])
@@ -131,21 +136,24 @@ def test_a_png_whose_pixels_were_changed_is_refused() -> None:
     ("data", "message"),
     [
         (b"", "image is empty"),
-        (b"no picture", "image is no picture, or of a format that is not known"),
+        (b"no image", "image is no image, or of a format that is not known"),
         (b"\xff\xd8\xff\xe0", "image is damaged or cut off"),
-        (encoded(photo(), "ICO"), "image is no picture, or of a format that is not known"),
-        (b"BM, which is how a text may begin", "image is no picture, or of a format that is not known"),
-        (b"\0\0\0\x18ftypisom", "image is no picture, or of a format that is not known"),
+        (encoded(photo(), "ICO"), "image is no image, or of a format that is not known"),
+        (
+            b"BM, which is how a text may begin",
+            "image is no image, or of a format that is not known",
+        ),
+        (b"\0\0\0\x18ftypisom", "image is no image, or of a format that is not known"),
     ],
 )
-def test_what_is_no_picture_is_refused(data: bytes, message: str) -> None:
+def test_what_is_no_image_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(BadInput) as caught:
         images.load(data)
 
     assert caught.value.message == message
 
 
-def test_a_film_is_no_picture_and_the_hint_names_the_way() -> None:
+def test_a_film_is_no_image_and_the_hint_names_the_way() -> None:
     with pytest.raises(BadInput) as caught:
         images.load(b"\0\0\0\x18ftypisom", "film.mp4")
 
@@ -170,12 +178,13 @@ def chunks(*named: tuple[bytes, bytes]) -> bytes:
     """Give a PNG of these chunks."""
     sums = ((name, data, zlib.crc32(name + data)) for name, data in named)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc) for name, data, crc in sums
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+        for name, data, crc in sums
     )
 
 
-def header(width: int, height: int, depth: int, colour: int) -> tuple[bytes, bytes]:
-    return b"IHDR", struct.pack(">II5B", width, height, depth, colour, 0, 0, 0)
+def header(width: int, height: int, depth: int, color: int) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">II5B", width, height, depth, color, 0, 0, 0)
 
 
 def riff(*named: tuple[bytes, bytes]) -> bytes:
@@ -206,7 +215,7 @@ FRAME = SMALL_JPEG.index(b"\xff\xc0")
         SMALL_JPEG[:2] + b"\xff\xe1\0\1" + SMALL_JPEG[2:],  # a segment shorter than its length
         b"GIF88a" + SMALL_GIF[6:],
         SMALL_GIF[:13] + b"?" + SMALL_GIF[13:],
-        b"GIF89a\1\0\1\0\0\0\0;",  # no picture in it
+        b"GIF89a\1\0\1\0\0\0\0;",  # no image in it
         b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\x0c\0;",  # codes of 12 bits
         riff((b"VP8X", bytes(10))),
         riff((b"VP8L", b"\x2e" + bytes(9))),
@@ -219,7 +228,7 @@ FRAME = SMALL_JPEG.index(b"\xff\xc0")
         b"%PDF-1.7 and an end %%EOF",
     ],
 )
-def test_what_has_the_form_of_no_picture_is_refused(data: bytes) -> None:
+def test_what_has_the_form_of_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(BadInput, match=DAMAGED):
         images.load(data)
 
@@ -227,7 +236,11 @@ def test_what_has_the_form_of_no_picture_is_refused(data: bytes) -> None:
 def test_a_pdf_with_a_password_is_refused() -> None:
     data = (
         b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
-        b"3 0 obj<</Filter/Standard/V 1/R 2/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">/P -4>>endobj\n"
+        b"3 0 obj<</Filter/Standard/V 1/R 2/O<"
+        + b"41" * 32
+        + b">/U<"
+        + b"42" * 32
+        + b">/P -4>>endobj\n"
         b"trailer<</Root 1 0 R/Encrypt 3 0 R/ID[<00><00>]>>\n%%EOF"
     )
 
@@ -238,7 +251,12 @@ def test_a_pdf_with_a_password_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "module", "message", "hint"),
     [
-        ("HEIF", "pillow_heif", "image is HEIC, which needs pillow-heif", "pip install 'reka-cli[heic]'"),
+        (
+            "HEIF",
+            "pillow_heif",
+            "image is HEIC, which needs pillow-heif",
+            "pip install 'reka-cli[heic]'",
+        ),
         ("PDF", "pypdfium2", "image is PDF, which needs pypdfium2", "pip install 'reka-cli[pdf]'"),
     ],
 )
@@ -257,18 +275,20 @@ def test_a_pillow_without_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     data = encoded(photo(), "AVIF")
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
 
-    with pytest.raises(BadInput, match=r"^image is AVIF, which the Pillow of this machine cannot read$"):
+    with pytest.raises(
+        BadInput, match=r"^image is AVIF, which the Pillow of this machine cannot read$"
+    ):
         images.load(data)
 
 
-def test_of_two_pictures_in_one_file_the_first_is_sent() -> None:
+def test_of_two_images_in_one_file_the_first_is_sent() -> None:
     data = encoded(photo(), "MPO", save_all=True, append_images=[photo().rotate(9)])
 
     sent = images.load(data).data
 
-    with Pillow.open(io.BytesIO(sent)) as picture:
-        assert picture.format == "JPEG"
-        assert picture.tobytes() == decoded(encoded(photo(), "JPEG")).tobytes()
+    with Pillow.open(io.BytesIO(sent)) as image:
+        assert image.format == "JPEG"
+        assert image.tobytes() == decoded(encoded(photo(), "JPEG")).tobytes()
     assert len(sent) < 0.6 * len(data)
 
 
@@ -297,7 +317,7 @@ def test_a_file_that_never_ends_is_refused() -> None:
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
-        file.truncate(images.LARGEST + 1)
+        file.truncate(images.MAX_IMAGE_BYTES + 1)
 
     with pytest.raises(BadInput, match=r"^huge\.jpg is larger than 50 MB$"):
         images.load(path)
@@ -313,15 +333,17 @@ def test_a_file_that_changes_after_it_was_checked_is_refused(tmp_path: Path) -> 
         image.data  # noqa: B018
 
 
-def test_a_picture_given_twice_is_made_ready_once(tmp_path: Path) -> None:
+def test_an_image_given_twice_is_made_ready_once(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(encoded(photo((300, 200)), "PNG"))
     small = Preparation(max_side=100)
 
-    first, again, other, labelled = images.load_all([path, str(path), CAT, f"before={path}"], wanted=small)
+    first, again, other, labeled = images.load_all(
+        [path, str(path), CAT, f"before={path}"], wanted=small
+    )
 
-    assert first.content is again.content is labelled.content
-    assert (again.name, labelled.label, other.name) == ("large.png", "before", "cat.jpeg")
+    assert first.content is again.content is labeled.content
+    assert (again.name, labeled.label, other.name) == ("large.png", "before", "cat.jpeg")
 
 
 def test_one_source_need_not_be_in_a_list() -> None:
@@ -329,27 +351,29 @@ def test_one_source_need_not_be_in_a_list() -> None:
         assert [image.size_bytes for image in images.load_all(source)] == [30_985]
 
 
-def test_several_pictures_keep_their_order(tmp_path: Path) -> None:
+def test_several_images_keep_their_order(tmp_path: Path) -> None:
     sizes = [(10 + at, 20) for at in range(12)]
     sources = [encoded(photo(size), "PNG") for size in sizes]
 
     assert [(one.width, one.height) for one in images.load_all(sources)] == sizes
 
 
-def test_several_pictures_are_given_up_at_the_deadline() -> None:
+def test_several_images_are_given_up_at_the_deadline() -> None:
     with pytest.raises(DeadlineExceeded):
         images.load_all([CAT, encoded(photo(), "PNG")], Deadline(1.0, time.monotonic()))
 
 
-def test_of_several_pictures_the_first_that_is_none_is_told() -> None:
+def test_of_several_images_the_first_that_is_none_is_told() -> None:
     with pytest.raises(BadInput, match=r"^image is empty$"):
-        images.load_all([CAT, b"", b"no picture"])
+        images.load_all([CAT, b"", b"no image"])
 
 
 class TestParts:
-    """`#page=` and `#xywh=` name a part of a picture."""
+    """`#page=` and `#xywh=` name a part of an image."""
 
-    PAGES = encoded(photo((30, 20)), "TIFF", save_all=True, append_images=[photo((50, 40)), photo((40, 50))])
+    PAGES = encoded(
+        photo((30, 20)), "TIFF", save_all=True, append_images=[photo((50, 40)), photo((40, 50))]
+    )
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -369,7 +393,9 @@ class TestParts:
             ("page=1&xywh=0,0,1,1", (0, 0, 1, 1)),
         ],
     )
-    def test_a_region_is_cut_out(self, path: Path, part: str, box: tuple[int, int, int, int]) -> None:
+    def test_a_region_is_cut_out(
+        self, path: Path, part: str, box: tuple[int, int, int, int]
+    ) -> None:
         image = images.load(f"{path}#{part}")
 
         assert image.media_type == "image/png"
@@ -380,7 +406,10 @@ class TestParts:
     @pytest.mark.parametrize(
         ("part", "message"),
         [
-            ("xywh=100,0,10,10", "cat.png#xywh=100,0,10,10 lies outside of the picture, which is 100 × 60"),
+            (
+                "xywh=100,0,10,10",
+                "cat.png#xywh=100,0,10,10 lies outside of the image, which is 100 × 60",
+            ),
             ("page=2", "there is no cat.png#page=2: the last page is 1"),
         ],
     )
@@ -391,14 +420,19 @@ class TestParts:
         assert caught.value.message == message
 
     @pytest.mark.parametrize(
-        "part", ["t=10,20", "xywh=1,2,3", "xywh=percent:0,0,0,10", "page=0", "page=x", "page=1&id=x"]
+        "part",
+        ["t=10,20", "xywh=1,2,3", "xywh=percent:0,0,0,10", "page=0", "page=x", "page=1&id=x"],
     )
     def test_a_part_that_is_not_known_is_wrong_usage(self, path: Path, part: str) -> None:
-        with pytest.raises(UsageError, match=r"^#\S+ is no part of a picture$|^#xywh= with no width"):
+        with pytest.raises(
+            UsageError, match=r"^#\S+ is no part of an image$|^#xywh= with no width"
+        ):
             images.load(f"{path}#{part}")
 
     @pytest.mark.parametrize(("page", "size"), [(1, (30, 20)), (2, (50, 40)), (3, (40, 50))])
-    def test_a_page_of_a_tiff_is_taken(self, tmp_path: Path, page: int, size: tuple[int, int]) -> None:
+    def test_a_page_of_a_tiff_is_taken(
+        self, tmp_path: Path, page: int, size: tuple[int, int]
+    ) -> None:
         path = tmp_path / "scan.tiff"
         path.write_bytes(self.PAGES)
 
@@ -416,8 +450,13 @@ class TestParts:
         first, second = Pillow.new("RGB", (200, 100), "red"), Pillow.new("RGB", (100, 200), "blue")
         path.write_bytes(encoded(first, "PDF", save_all=True, append_images=[second]))
 
-        image = images.load(f"{path}#page=2&xywh=percent:0,0,100,25", wanted=Preparation(max_side=300))
+        image = images.load(
+            f"{path}#page=2&xywh=percent:0,0,100,25", wanted=Preparation(max_side=300)
+        )
 
         assert (image.width, image.height) == (300, 150)
         assert difference(decoded(image.data), Pillow.new("RGB", (300, 150), "blue")) < 3
-        assert images.load(path).notice == "paper.pdf has 2 pages: the first is sent (#page=2 is the next)"
+        assert (
+            images.load(path).notice
+            == "paper.pdf has 2 pages: the first is sent (#page=2 is the next)"
+        )

@@ -11,16 +11,27 @@ from conftest import CAT, Service
 from sites import Site
 
 import reka_cli
-from reka_cli import BadInput, Client, IncompleteAnswer, Reka, RekaError, Sandbox, UsageError, providers
+from reka_cli import (
+    BadInput,
+    Client,
+    IncompleteAnswer,
+    Preparation,
+    Reka,
+    RekaError,
+    Sandbox,
+    UsageError,
+    providers,
+)
 from reka_cli.completions import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionMessage,
     Choice,
+    ChoiceDelta,
     ChunkChoice,
     CompletionUsage,
-    Delta,
 )
+from reka_cli.config import Config
 
 QUESTION = [{"role": "user", "content": "hello"}]
 ANSWER = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello"
@@ -34,6 +45,21 @@ def test_a_provider_class_can_be_given(service: Service, monkeypatch: pytest.Mon
     assert service.paths == ["/api/chat"]
 
 
+def test_the_old_name_of_preparation_works_and_warns(service: Service, tmp_path: Path) -> None:
+    config = Config(tmp_path, api_base=f"{service.url}/v1")
+    with pytest.warns(DeprecationWarning, match=r"Client\(preparation=\.\.\.\)"):
+        client = Client(
+            "api",
+            model="sandbox",
+            config=config,
+            pictures=Preparation(max_side=8),  # deprecated name
+        )
+
+    (image,) = client.load([CAT])
+
+    assert max(image.width, image.height) == 8
+
+
 def test_a_whole_completion_is_an_object() -> None:
     completion = Client(Sandbox).chat.completions.create(model="anything", messages=QUESTION)
 
@@ -43,28 +69,32 @@ def test_a_whole_completion_is_an_object() -> None:
 
 
 def test_a_streamed_completion_is_chunks_of_new_text() -> None:
-    chunks = list(Client("sandbox").chat.completions.create(model="m", messages=QUESTION, stream=True))
+    chunks = list(
+        Client("sandbox").chat.completions.create(model="m", messages=QUESTION, stream=True)
+    )
 
-    assert chunks[0] == ChatCompletionChunk("m", [ChunkChoice(Delta(content="This"))])
-    assert chunks[-1] == ChatCompletionChunk("m", [ChunkChoice(Delta(), "stop")])
+    assert chunks[0] == ChatCompletionChunk("m", [ChunkChoice(ChoiceDelta(content="This"))])
+    assert chunks[-1] == ChatCompletionChunk("m", [ChunkChoice(ChoiceDelta(), "stop")])
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == ANSWER
 
 
 def test_a_stream_can_be_left_early() -> None:
-    chunks = Client("sandbox").chat.completions.create(model="sandbox-stall", messages=QUESTION, stream=True)
+    chunks = Client("sandbox").chat.completions.create(
+        model="sandbox-stall", messages=QUESTION, stream=True
+    )
 
     assert next(iter(chunks)).choices[0].delta.content == "This"
     del chunks  # an open socket would be a warning, and a warning is a failure
 
 
 @pytest.mark.parametrize("source", [str(CAT), CAT, CAT.read_bytes()], ids=["path", "Path", "bytes"])
-def test_a_picture_is_a_path_or_bytes(source: Any) -> None:
+def test_an_image_is_a_path_or_bytes(source: Any) -> None:
     text = Client("sandbox").ask("hello", images=[source]).read()
 
     assert "- SHA-256: fc898c685c70f36d349c985193d1121103966bad43aa69cb3d7114cb0430150f\n" in text
 
 
-def test_a_picture_is_an_open_file_that_stays_open() -> None:
+def test_an_image_is_an_open_file_that_stays_open() -> None:
     with CAT.open("rb") as file:
         text = Client("sandbox").ask("hello", images=[file]).read()
         assert not file.closed
@@ -73,12 +103,14 @@ def test_a_picture_is_an_open_file_that_stays_open() -> None:
 
 
 @pytest.mark.parametrize("kind", ["data", "http"])
-def test_a_picture_can_be_a_part_of_a_message(site: Site, kind: str) -> None:
+def test_an_image_can_be_a_part_of_a_message(site: Site, kind: str) -> None:
     site.pages["/cat"] = lambda handler: handler.answer(200, CAT.read_bytes())
     data_url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
     url = data_url if kind == "data" else f"{site.url}/cat"
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "hello"}]
-    completion = Client("sandbox").chat.completions.create(messages=[{"role": "user", "content": parts}])
+    completion = Client("sandbox").chat.completions.create(
+        messages=[{"role": "user", "content": parts}]
+    )
 
     assert "- format: JPEG\n" in completion.choices[0].message.content
     assert completion.choices[0].message.content.endswith("Your question was: hello")
@@ -130,7 +162,11 @@ def test_an_answer_that_is_not_whole_raises_after_its_last_event() -> None:
 
     assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka,"
     assert answer.finish_reason == "length"
-    assert (caught.value.exit_code, caught.value.code, caught.value.partial_chars) == (10, "incomplete", 53)
+    assert (caught.value.exit_code, caught.value.code, caught.value.partial_chars) == (
+        10,
+        "incomplete",
+        53,
+    )
 
 
 @pytest.mark.parametrize("name", reka_cli.__all__)
@@ -148,7 +184,9 @@ def test_every_provider_is_one(name: str) -> None:
     provider = providers.load(name)
 
     assert provider.name == name
-    assert [part for part in ("events", "models", "default_model") if not hasattr(provider, part)] in (
+    assert [
+        part for part in ("events", "models", "default_model") if not hasattr(provider, part)
+    ] in (
         [],
         ["default_model"],
     )

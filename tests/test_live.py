@@ -30,7 +30,7 @@ TEXT = """\
 
 It sits on **a wall** and looks at the sea, see [the map](https://x.y/map).
 
-- grey, with `stripes`
+- gray, with `stripes`
 - asleep
 
 | what | how many |
@@ -43,14 +43,16 @@ def cat():
     return "meow"
 ```
 """
-TOLD = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot"  # of 80 columns
+TOLD = (
+    "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot"  # of 80 columns
+)
 HALF = "This is the sandbox of reka-cli: a stand-in for Reka,"
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
 BROKEN = """\
 from reka_cli.render.markdown.draft import Draft
 from reka_cli.cli import entry
 
-Draft.finished = Draft.end = None  # a bug
+Draft.take_finished = Draft.end = None  # a bug
 entry()
 """
 TAKING = """\
@@ -90,7 +92,9 @@ class Terminal:
         self.came = b""
 
     def read_until(self, wanted: str) -> None:
-        while wanted not in re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.came.decode("utf-8", "replace")):
+        while wanted not in re.sub(
+            r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.came.decode("utf-8", "replace")
+        ):
             assert self._read(), f"{wanted!r} never came: {self.came!r}"
 
     def read(self) -> tuple[int, str]:
@@ -116,7 +120,9 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, *program, "ask", "-n", *arguments, "hello"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
-    with zygote.Popen(command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams) as process:
+    with zygote.Popen(
+        command, env={"TERM": "xterm-256color", **env}, cwd=ROOT, **streams
+    ) as process:
         os.close(theirs)
         try:
             yield Terminal(ours, process)
@@ -131,7 +137,9 @@ def left(came: str) -> list[str]:
     return emulator.everything
 
 
-def test_on_a_terminal_the_answer_is_markdown(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+def test_on_a_terminal_the_answer_is_markdown(
+    clean_env: dict[str, str], markdown_env: dict[str, str]
+) -> None:
     with on_terminal(clean_env | markdown_env) as terminal:
         code, came = terminal.read()
 
@@ -139,7 +147,9 @@ def test_on_a_terminal_the_answer_is_markdown(clean_env: dict[str, str], markdow
     assert came.endswith("\r\n")
 
 
-def test_without_live_nothing_is_painted_twice(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+def test_without_live_nothing_is_painted_twice(
+    clean_env: dict[str, str], markdown_env: dict[str, str]
+) -> None:
     with on_terminal(clean_env | markdown_env, "--no-live", "-q") as terminal:
         code, came = terminal.read()
 
@@ -156,7 +166,9 @@ def test_a_dumb_terminal_gets_text_without_control_sequences(
     assert (code, came.replace("\r\n", "\n").splitlines()) == (0, at_once(TEXT, 80))
 
 
-def test_without_colours_there_are_none(clean_env: dict[str, str], markdown_env: dict[str, str]) -> None:
+def test_without_colors_there_are_none(
+    clean_env: dict[str, str], markdown_env: dict[str, str]
+) -> None:
     with on_terminal(clean_env | markdown_env | {"NO_COLOR": "1"}) as terminal:
         code, came = terminal.read()
 
@@ -186,7 +198,9 @@ def test_a_bug_in_the_layout_does_not_cost_what_came(
 
 
 def test_a_bug_in_the_layout_is_no_ctrl_c_of_the_user(clean_env: dict[str, str]) -> None:
-    with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall", program=("-c", TAKING)) as terminal:
+    with on_terminal(
+        clean_env | SANDBOX, "-m", "sandbox-stall", program=("-c", TAKING)
+    ) as terminal:
         code, came = terminal.read()
 
     told = [HALF, *BUG.replace("TypeError", "ZeroDivisionError").splitlines()]
@@ -236,7 +250,9 @@ thread.join()
 def test_the_settings_of_the_process_are_restored_however_an_answer_ends() -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm"}
-    ended = zygote.run([sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    ended = zygote.run(
+        [sys.executable, "-c", SETTINGS], env=env, stdout=theirs, stderr=-1, cwd=ROOT, check=True
+    )
     os.close(theirs)
     came = b""
     with contextlib.suppress(OSError):  # Linux says so when nobody has the terminal any more
@@ -260,7 +276,9 @@ def test_what_came_before_a_silence_is_on_the_screen(clean_env: dict[str, str]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str], number: int) -> None:
+def test_a_signal_leaves_a_clean_screen_with_what_came(
+    clean_env: dict[str, str], number: int
+) -> None:
     with on_terminal(clean_env | SANDBOX, "-m", "sandbox-stall") as terminal:
         terminal.read_until(HALF)
         terminal.process.send_signal(number)
@@ -274,12 +292,22 @@ def test_a_signal_leaves_a_clean_screen_with_what_came(clean_env: dict[str, str]
 @pytest.mark.parametrize(
     ("model", "code", "wanted"),
     [
-        ("sandbox-length", 10, [HALF, "error: the answer was cut off: it reached the longest the service gives"]),
+        (
+            "sandbox-length",
+            10,
+            [HALF, "error: the answer was cut off: it reached the longest the service gives"],
+        ),
         ("sandbox-empty", 10, ["error: the answer is empty"]),
         (
             "sandbox-take-back",
             0,
-            ["notice: the service took back the end of its answer", TOLD, "see.", "", "Your question was: hello"],
+            [
+                "notice: the service took back the end of its answer",
+                TOLD,
+                "see.",
+                "",
+                "Your question was: hello",
+            ],
         ),
     ],
 )
@@ -294,7 +322,9 @@ def test_errors_and_notices_stand_on_lines_of_their_own(
     assert sorted(shown) == sorted(wanted)
 
 
-def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+def test_a_rewritten_answer_keeps_what_was_shown(
+    clean_env: dict[str, str], web_env: dict[str, str]
+) -> None:
     with on_terminal(clean_env | web_env, "-m", "sandbox-rewrite") as terminal:
         ended, came = terminal.read()
 
@@ -304,7 +334,9 @@ def test_a_rewritten_answer_keeps_what_was_shown(clean_env: dict[str, str], web_
     assert "substitute for Reka, not a model" in text or "ubstitute for Reka, not a model" in text
 
 
-def test_reasoning_stands_above_the_answer(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
+def test_reasoning_stands_above_the_answer(
+    clean_env: dict[str, str], web_env: dict[str, str]
+) -> None:
     with on_terminal(clean_env | web_env, "-m", "sandbox-reasoning-tags") as terminal:
         ended, came = terminal.read()
 
@@ -322,7 +354,10 @@ def test_a_terminal_that_is_closed_ends_it_at_once(clean_env: dict[str, str]) ->
         os.close(ours)
         _, stderr = process.communicate(timeout=30)
 
-    assert (process.returncode, stderr) == (10, b"error: cannot write the answer: input/output error\n")
+    assert (process.returncode, stderr) == (
+        10,
+        b"error: cannot write the answer: input/output error\n",
+    )
 
 
 class Tmux:
@@ -354,7 +389,9 @@ class Tmux:
 
     def _run(self, *arguments: str) -> str:
         command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=self._env, cwd=ROOT).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=self._env, cwd=ROOT
+        ).stdout
 
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
@@ -366,7 +403,10 @@ def test_in_tmux_nothing_is_lost_by_a_resize(
 ) -> None:
     words = [f"w{number:03d}" for number in range(400)]
     text = "\n\n".join(" ".join(words[at : at + 40]) for at in range(0, 400, 40))
-    chunks = [{"choices": [{"delta": {"content": text}}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    chunks = [
+        {"choices": [{"delta": {"content": text}}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+    ]
     base = serve_stream("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode())
 
     ask = f"REKA_API_BASE={base}/v1 {sys.executable} -m reka_cli ask -n -m m hello; echo ended; exec sleep 60"
@@ -378,7 +418,9 @@ def test_in_tmux_nothing_is_lost_by_a_resize(
 
 
 @needs_tmux
-def test_what_a_shell_writes_while_it_is_stopped_stays(clean_env: dict[str, str], tmp_path: Path) -> None:
+def test_what_a_shell_writes_while_it_is_stopped_stays(
+    clean_env: dict[str, str], tmp_path: Path
+) -> None:
     env = clean_env | SANDBOX | {"PS1": "$ "}
     with Tmux(env, tmp_path / "tmux", "bash", "--norc", "--noprofile") as tmux:
         tmux.type(f"{sys.executable} -m reka_cli ask -n -q -m sandbox-stall hello", "Enter")

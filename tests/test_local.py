@@ -1,6 +1,6 @@
 """Real models on llama.cpp's own server: run for one question by `local`, and asked by `api` as a server of one's own.
 
-The model is SmolLM2-135M out of a package on PyPI. It says little that is true; the wire is what users of llama.cpp meet.
+The model is SmolLM2-135M out of a package on PyPI. It says little that is true; the protocol is what users of llama.cpp meet.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def stub(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def mmproj(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of a vision part for the model, of random numbers: pictures are taken, what is seen is noise."""
+    """The path of a vision part for the model, of random numbers: images are taken, what is seen is noise."""
     path = tmp_path_factory.mktemp("vision") / "mmproj.gguf"
     path.write_bytes(vision_part(576))
     return str(path)
@@ -78,7 +78,9 @@ def llama_server(model: str) -> Iterator[str]:
     """The base URL of a server that somebody started."""
     command = [sys.executable, "-c", SERVER, model]
     calm = os.environ | {"OMP_WAIT_POLICY": "passive"}  # tests may run side by side
-    with subprocess.Popen(command, env=calm, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=calm, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         yield process.stdout.readline().strip() + "/v1"
         process.kill()
@@ -90,7 +92,13 @@ def asking(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[by
     command = [sys.executable, "-m", "reka_cli", "ask", *arguments]
     pipe = subprocess.PIPE
     with zygote.Popen(
-        command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+        command,
+        env=env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -102,7 +110,9 @@ class TestRefusedBeforeAnythingIsStarted:
     def test_no_model_is_a_usage_error(self, run: Run) -> None:
         hint = 'hint: reka-cli ask --provider local -m model.gguf "..."\n'
 
-        assert run("ask", "--provider", "local", "hello") == Result(2, "", f"error: there is no model\n{hint}")
+        assert run("ask", "--provider", "local", "hello") == Result(
+            2, "", f"error: there is no model\n{hint}"
+        )
 
     @pytest.mark.parametrize(
         ("path", "told"),
@@ -126,14 +136,16 @@ class TestRefusedBeforeAnythingIsStarted:
 
         assert result == Result(5, "", f"error: cannot read {stub}: permission denied\n")
 
-    def test_a_picture_needs_an_mmproj(self, run: Run, stub: str) -> None:
+    def test_an_image_needs_an_mmproj(self, run: Run, stub: str) -> None:
         result = run("ask", "--provider", "local", "-m", stub, "What is this?", str(CAT))
 
-        told = "error: a local model takes pictures only with its mmproj file\n"
+        told = "error: a local model takes images only with its mmproj file\n"
         hint = "hint: --mmproj FILE (a GGUF file that comes with models that can see)\n"
         assert result == Result(5, "", told + hint)
 
-    def test_the_extra_that_is_missing_is_named(self, monkeypatch: pytest.MonkeyPatch, stub: str) -> None:
+    def test_the_extra_that_is_missing_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, stub: str
+    ) -> None:
         monkeypatch.setattr(local, "find_spec", lambda name: None)
 
         with pytest.raises(BadInput) as caught:
@@ -166,13 +178,36 @@ class TestRefusedBeforeAnythingIsStarted:
 @pytest.mark.slow
 class TestAnswers:
     def test_a_question_is_answered(self, run: Run, model: str) -> None:
-        result = run("ask", "--provider", "local", "-m", model, "--temperature", "0", "--max-tokens", "200", "Hi")
+        result = run(
+            "ask",
+            "--provider",
+            "local",
+            "-m",
+            model,
+            "--temperature",
+            "0",
+            "--max-tokens",
+            "200",
+            "Hi",
+        )
 
         assert (result.exit_code, result.stderr) == (0, "")
         assert result.stdout.strip()
 
     def test_an_answer_that_is_cut_off_says_so(self, run: Run, model: str) -> None:
-        given = ("--provider", "local", "-m", model, "--max-tokens", "20", "--seed", "1", "--temperature", "0", LONG)
+        given = (
+            "--provider",
+            "local",
+            "-m",
+            model,
+            "--max-tokens",
+            "20",
+            "--seed",
+            "1",
+            "--temperature",
+            "0",
+            LONG,
+        )
         strict, lenient = run("ask", *given), run("ask", *given, "--allow-partial")
 
         told = "the answer was cut off: it reached the longest the service gives"
@@ -198,19 +233,37 @@ class TestAnswers:
         assert [thread for thread in threading.enumerate() if thread not in before] == []
 
     @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])  # llama.cpp reads no WebP: it is converted
-    def test_a_picture_is_taken(self, run: Run, model: str, mmproj: str, tmp_path: Path, kind: str) -> None:
-        picture = tmp_path / "cat"
-        Pillow.open(CAT).save(picture, kind)
-        given = ("--provider", "local", "-m", model, "--mmproj", mmproj, "--max-tokens", "10", "--allow-partial", "-v")
-        alone, result = run("ask", *given, "What is this?"), run("ask", *given, "What is this?", str(picture))
+    def test_an_image_is_taken(
+        self, run: Run, model: str, mmproj: str, tmp_path: Path, kind: str
+    ) -> None:
+        image = tmp_path / "cat"
+        Pillow.open(CAT).save(image, kind)
+        given = (
+            "--provider",
+            "local",
+            "-m",
+            model,
+            "--mmproj",
+            mmproj,
+            "--max-tokens",
+            "10",
+            "--allow-partial",
+            "-v",
+        )
+        alone, result = (
+            run("ask", *given, "What is this?"),
+            run("ask", *given, "What is this?", str(image)),
+        )
 
         assert (alone.exit_code, result.exit_code) == (0, 0)
         assert result.stdout.strip()
         tokens = [int(re.findall(r"(\d+) tokens in", one.stderr)[0]) for one in (alone, result)]
-        assert tokens[1] >= tokens[0] + 16  # one for each patch of the picture
+        assert tokens[1] >= tokens[0] + 16  # one for each patch of the image
 
     def test_debug_shows_the_log_of_llama_cpp_and_no_key(self, run: Run, model: str) -> None:
-        result = run("ask", "--provider", "local", "-m", model, "--max-tokens", "1", "--debug", "Hi")
+        result = run(
+            "ask", "--provider", "local", "-m", model, "--max-tokens", "1", "--debug", "Hi"
+        )
 
         lines = result.stderr.splitlines()
         assert [line for line in lines if "loading model" in line]
@@ -224,10 +277,14 @@ class TestEnds:
         """The processes that are started from here on."""
         started: list[Child] = []
         popen = subprocess.Popen
-        monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+        monkeypatch.setattr(
+            subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1]
+        )
         return started
 
-    def test_a_model_that_is_cut_off_is_bad_input(self, run: Run, model: str, tmp_path: Path) -> None:
+    def test_a_model_that_is_cut_off_is_bad_input(
+        self, run: Run, model: str, tmp_path: Path
+    ) -> None:
         cut = tmp_path / "cut.gguf"
         with Path(model).open("rb") as whole:
             cut.write_bytes(whole.read(20_000_000))
@@ -236,7 +293,8 @@ class TestEnds:
 
         assert (result.exit_code, result.stdout) == (5, "")
         assert re.fullmatch(
-            r"error: llama\.cpp cannot load cut\.gguf: tensor .* model is corrupted or incomplete\n", result.stderr
+            r"error: llama\.cpp cannot load cut\.gguf: tensor .* model is corrupted or incomplete\n",
+            result.stderr,
         )
 
     def test_an_mmproj_that_is_none_is_bad_input(self, model: str) -> None:
@@ -249,10 +307,14 @@ class TestEnds:
 
     def test_a_question_that_is_too_long_names_the_option(self, model: str) -> None:
         with pytest.raises(BadInput) as caught:
-            Client("local", model=model).ask("word " * 300, options=Options(context_tokens=256)).read()
+            Client("local", model=model).ask(
+                "word " * 300, options=Options(context_tokens=256)
+            ).read()
 
         assert "exceeds the available context size (256 tokens)" in caught.value.message
-        assert caught.value.hint == "--context N makes more room than 256 tokens, if the model has it"
+        assert (
+            caught.value.hint == "--context N makes more room than 256 tokens, if the model has it"
+        )
 
     def test_the_deadline_ends_the_loading_too(self, model: str) -> None:
         started = time.monotonic()
@@ -261,15 +323,21 @@ class TestEnds:
 
         assert time.monotonic() - started < 9
 
-    def test_a_server_that_dies_in_the_middle_is_told(self, children: list[Child], model: str) -> None:
+    def test_a_server_that_dies_in_the_middle_is_told(
+        self, children: list[Child], model: str
+    ) -> None:
         answer = Client("local", model=model).ask(LONG)
         next(event for event in answer if isinstance(event, TextDelta))
         children[0].kill()
 
-        with pytest.raises(IncompleteAnswer, match=r"cut off: llama\.cpp stopped in the middle: it was killed"):
+        with pytest.raises(
+            IncompleteAnswer, match=r"cut off: llama\.cpp stopped in the middle: it was killed"
+        ):
             answer.read()
 
-    def test_questions_of_one_client_share_a_process(self, children: list[Child], model: str) -> None:
+    def test_questions_of_one_client_share_a_process(
+        self, children: list[Child], model: str
+    ) -> None:
         with Client("local", model=model, allow_partial=True) as client:
             for _ in range(3):
                 client.ask("hello", options=SHORT).read()
@@ -290,7 +358,9 @@ class TestEnds:
 
         assert [child.returncode is None for child in children] == [False, False]
 
-    def test_closing_the_last_answer_of_a_client_ends_the_process(self, children: list[Child], model: str) -> None:
+    def test_closing_the_last_answer_of_a_client_ends_the_process(
+        self, children: list[Child], model: str
+    ) -> None:
         before = threading.enumerate()
         answer = Client("local", model=model).ask(LONG)
         next(event for event in answer if isinstance(event, TextDelta))
@@ -301,23 +371,34 @@ class TestEnds:
 
     @pytest.mark.parametrize(
         ("sent", "to_all"),
-        [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True), (signal.SIGHUP, False)],
+        [
+            (signal.SIGINT, True),
+            (signal.SIGTERM, False),
+            (signal.SIGHUP, True),
+            (signal.SIGHUP, False),
+        ],
     )
     def test_a_signal_leaves_what_was_received(
         self, clean_env: dict[str, str], model: str, sent: int, *, to_all: bool
     ) -> None:
-        with asking(clean_env, "--provider", "local", "-m", model, "--temperature", "0", LONG) as process:
+        with asking(
+            clean_env, "--provider", "local", "-m", model, "--temperature", "0", LONG
+        ) as process:
             assert process.stdout
             begin = process.stdout.read(10)
             (os.killpg if to_all else os.kill)(process.pid, sent)
             started = time.monotonic()
-            rest, stderr = process.communicate(timeout=10)  # its end is also that of the child, which has its stderr
+            rest, stderr = process.communicate(
+                timeout=10
+            )  # its end is also that of the child, which has its stderr
 
         assert time.monotonic() - started < 9
         assert (process.returncode, stderr) == (-sent, b"")
         assert (begin + rest).endswith(b"\n")
 
-    def test_a_signal_while_the_model_is_loaded_is_quiet(self, clean_env: dict[str, str], model: str) -> None:
+    def test_a_signal_while_the_model_is_loaded_is_quiet(
+        self, clean_env: dict[str, str], model: str
+    ) -> None:
         with asking(clean_env, "--provider", "local", "-m", model, "--debug", LONG) as process:
             assert process.stderr
             while b"loading model" not in process.stderr.readline():
@@ -350,7 +431,12 @@ class TestServerOfOnesOwn:
         deltas = [event for event in events if isinstance(event, TextDelta)]
         assert len(deltas) > 10
         assert answer.usage
-        assert events[:-1] == [Start(model), *deltas, answer.usage, Done("length", model_served=model)]
+        assert events[:-1] == [
+            Start(model),
+            *deltas,
+            answer.usage,
+            Done("length", model_served=model),
+        ]
         assert answer.usage.output_tokens == 20
 
     def test_an_answer_that_is_cut_off_is_incomplete(self, run: Run, env: dict[str, str]) -> None:
@@ -361,18 +447,22 @@ class TestServerOfOnesOwn:
         assert result.stdout.strip()
 
     def test_a_schema_is_held(self, run: Run, env: dict[str, str]) -> None:
-        schema = '{"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"], "additionalProperties": false}'
-        result = run("ask", "--schema", schema, "--max-tokens", "60", "Which colour has the sky?", env=env)
+        schema = '{"type": "object", "properties": {"color": {"enum": ["red", "blue"]}}, "required": ["color"], "additionalProperties": false}'
+        result = run(
+            "ask", "--schema", schema, "--max-tokens", "60", "Which color has the sky?", env=env
+        )
 
         assert (result.exit_code, result.stderr) == (0, "")
-        assert json.loads(result.stdout)["colour"] in ("red", "blue")
+        assert json.loads(result.stdout)["color"] in ("red", "blue")
 
-    def test_a_picture_is_refused_at_once(self, run: Run, env: dict[str, str], model: str) -> None:
+    def test_an_image_is_refused_at_once(self, run: Run, env: dict[str, str], model: str) -> None:
         result = run("ask", "What is this?", str(CAT), env=env)
 
         assert result == Result(5, "", f"error: {model} takes no image\n")
 
-    def test_a_signal_leaves_what_was_received(self, clean_env: dict[str, str], env: dict[str, str]) -> None:
+    def test_a_signal_leaves_what_was_received(
+        self, clean_env: dict[str, str], env: dict[str, str]
+    ) -> None:
         with asking(clean_env | env, "--temperature", "0", LONG) as process:
             assert process.stdout
             begin = process.stdout.read(10)
@@ -415,7 +505,10 @@ def vision_part(embedding: int) -> bytes:
     for layer in range(layers):
         norms += [f"v.blk.{layer}.ln1", f"v.blk.{layer}.ln2"]
         linear |= {f"v.blk.{layer}.attn_{part}": (width, width) for part in ("q", "k", "v", "out")}
-        linear |= {f"v.blk.{layer}.ffn_up": (width, hidden), f"v.blk.{layer}.ffn_down": (hidden, width)}
+        linear |= {
+            f"v.blk.{layer}.ffn_up": (width, hidden),
+            f"v.blk.{layer}.ffn_down": (hidden, width),
+        }
     shapes |= {f"{name}.weight": shape for name, shape in linear.items()}
     shapes |= {f"{name}.bias": shape[-1:] for name, shape in linear.items()}
     shapes |= {f"{name}.{part}": (width,) for name in norms for part in ("weight", "bias")}
@@ -426,12 +519,19 @@ def gguf(fields: list[bytes], shapes: dict[str, tuple[int, ...]]) -> bytes:
     chance = random.Random(1)
     infos, data = b"", b""
     for name, shape in shapes.items():
-        infos += string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data))  # 0: 32 bit floats
+        infos += string(name) + struct.pack(
+            f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data)
+        )  # 0: 32 bit floats
         size = 1
         for length in shape:
             size *= length
         data += padded(array("f", (chance.uniform(-0.05, 0.05) for _ in range(size))).tobytes())
-    return padded(struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), len(fields)) + b"".join(fields) + infos) + data
+    return (
+        padded(
+            struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), len(fields)) + b"".join(fields) + infos
+        )
+        + data
+    )
 
 
 def padded(data: bytes) -> bytes:

@@ -14,12 +14,10 @@ import pytest
 import zygote
 from conftest import COOKIE_VALUE, ROOT, Result, Run, Service, write_cookies
 
-from reka_cli.commands.status import in_words
+from reka_cli.commands.status import format_relative_time
 
 DAY = 86_400
-ANSWER = (
-    "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
-)
+ANSWER = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
 
 
 @pytest.fixture
@@ -28,7 +26,9 @@ def env(service: Service) -> dict[str, str]:
     return {"REKA_WEB_BASE": service.url}
 
 
-def firefox(home: Path, profile: str, value: str, ends_s: float, host: str = "space.reka.ai") -> Path:
+def firefox(
+    home: Path, profile: str, value: str, ends_s: float, host: str = "space.reka.ai"
+) -> Path:
     """Make a Firefox profile whose cookie database has one session, as Firefox 153 writes it."""
     folder = home / ".config/mozilla/firefox" / profile
     folder.mkdir(parents=True)
@@ -51,7 +51,11 @@ def firefox(home: Path, profile: str, value: str, ends_s: float, host: str = "sp
 
 def holders(folder: Path, secret: str) -> list[str]:
     """The files below a folder that hold a secret."""
-    return sorted(path.name for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes())
+    return sorted(
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    )
 
 
 class TestFromAFile:
@@ -60,25 +64,33 @@ class TestFromAFile:
     ) -> None:
         result = run("login", "--cookies", str(cookies_file), env=env)
 
-        told = f"logged in at space.reka.ai, until the service ends it, from the file {cookies_file}\n"
+        told = (
+            f"logged in at space.reka.ai, until the service ends it, from the file {cookies_file}\n"
+        )
         assert result == Result(0, told, "")
         assert service.paths == ["/bff/auth/access_token"]
         assert holders(home, COOKIE_VALUE) == ["credentials.json"]
         assert run("ask", "hello", env=env) == Result(0, ANSWER, "")
 
-    def test_it_may_come_through_standard_input(self, run: Run, env: dict[str, str], cookies_file: Path) -> None:
+    def test_it_may_come_through_standard_input(
+        self, run: Run, env: dict[str, str], cookies_file: Path
+    ) -> None:
         result = run("login", "--cookies", "-", env=env, stdin=cookies_file.read_bytes())
 
         told = "logged in at space.reka.ai, until the service ends it, from standard input\n"
         assert result == Result(0, told, "")
 
-    def test_a_dead_session_is_not_kept(self, run: Run, env: dict[str, str], cookies_file: Path, home: Path) -> None:
+    def test_a_dead_session_is_not_kept(
+        self, run: Run, env: dict[str, str], cookies_file: Path, home: Path
+    ) -> None:
         write_cookies(cookies_file, {"appSession": "sandbox-expired"})
 
         result = run("login", "--cookies", str(cookies_file), env=env)
 
         assert (result.exit_code, result.stdout) == (3, "")
-        assert result.stderr.startswith("error: the web session is no longer valid: the service wants a login\n")
+        assert result.stderr.startswith(
+            "error: the web session is no longer valid: the service wants a login\n"
+        )
         assert list(home.iterdir()) == []
 
     def test_it_is_kept_unseen_if_that_is_wanted(
@@ -103,7 +115,9 @@ class TestFromAFile:
         assert result == Result(5, "", told)
 
     @pytest.mark.parametrize("way", ["file", "stdin"])
-    def test_of_sessions_of_both_hosts_that_of_the_base_is_taken(self, run: Run, tmp_path: Path, way: str) -> None:
+    def test_of_sessions_of_both_hosts_that_of_the_base_is_taken(
+        self, run: Run, tmp_path: Path, way: str
+    ) -> None:
         path = tmp_path / "both.txt"
         rows = [
             f"#HttpOnly_{host}\tFALSE\t/\tTRUE\t0\tappSession\tvalue-of-{host}"
@@ -113,7 +127,14 @@ class TestFromAFile:
 
         given = {"stdin": path.read_bytes()} if way == "stdin" else {}
         name = "-" if way == "stdin" else str(path)
-        result = run("login", "--no-verify", "--cookies", name, env={"REKA_WEB_BASE": "https://chat.reka.ai"}, **given)
+        result = run(
+            "login",
+            "--no-verify",
+            "--cookies",
+            name,
+            env={"REKA_WEB_BASE": "https://chat.reka.ai"},
+            **given,
+        )
 
         assert (result.exit_code, result.stdout.partition(",")[0], result.stderr) == (
             0,
@@ -121,15 +142,21 @@ class TestFromAFile:
             "",
         )
 
-    def test_a_store_that_cannot_be_written_is_told(self, run: Run, cookies_file: Path, tmp_path: Path) -> None:
+    def test_a_store_that_cannot_be_written_is_told(
+        self, run: Run, cookies_file: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "file").write_text("")
         state = {"XDG_STATE_HOME": str(tmp_path / "file"), "REKA_HOME": "", "HOME": str(tmp_path)}
         told = f"error: cannot write {tmp_path}/file/reka-cli/credentials.json: no such folder\n"
-        assert run("login", "--no-verify", "--cookies", str(cookies_file), env=state) == Result(5, "", told)
+        assert run("login", "--no-verify", "--cookies", str(cookies_file), env=state) == Result(
+            5, "", told
+        )
 
 
 class TestFromABrowser:
-    def test_the_newest_live_session_is_taken(self, run: Run, env: dict[str, str], home: Path) -> None:
+    def test_the_newest_live_session_is_taken(
+        self, run: Run, env: dict[str, str], home: Path
+    ) -> None:
         firefox(home, "aa.old", "canary-older", time.time() + 1 * DAY)
         firefox(home, "bb.new", "canary-newer", time.time() + 5 * DAY)
         firefox(home, "cc.other", "canary-foreign", time.time() + 9 * DAY, host="notreka.ai")
@@ -143,7 +170,9 @@ class TestFromABrowser:
         assert holders(home, "canary-older") == ["cookies.sqlite"]
         assert run("ask", "hello", env=env) == Result(0, ANSWER, "")
 
-    def test_list_only_looks(self, run: Run, service: Service, env: dict[str, str], home: Path) -> None:
+    def test_list_only_looks(
+        self, run: Run, service: Service, env: dict[str, str], home: Path
+    ) -> None:
         firefox(home, "aa.default", "canary-session", time.time() + DAY)
 
         result = run("login", "--list", env=env)
@@ -159,14 +188,20 @@ class TestFromABrowser:
         result = run("login", "--browser", "chromium", env=env)
 
         assert (result.exit_code, result.stdout) == (3, "")
-        assert result.stderr.startswith("error: no browser has a session of Reka that can be used\nhint: ")
+        assert result.stderr.startswith(
+            "error: no browser has a session of Reka that can be used\nhint: "
+        )
 
     def test_an_expired_session_is_told(self, run: Run, env: dict[str, str], home: Path) -> None:
         firefox(home, "aa.default", "canary-session", time.time() - DAY)
 
         result = run("login", env=env)
 
-        assert (result.exit_code, "expired" in result.stdout, "canary" in result.stdout + result.stderr) == (
+        assert (
+            result.exit_code,
+            "expired" in result.stdout,
+            "canary" in result.stdout + result.stderr,
+        ) == (
             3,
             True,
             False,
@@ -195,9 +230,13 @@ class TestSecretsThatAreTyped:
     def test_what_is_no_key_is_refused(self, run: Run, key: str) -> None:
         result = run("login", "--api-key", stdin=f"{key}\n".encode())
 
-        assert result == Result(5, "", "error: that is no API key: it is empty, or holds what no header can carry\n")
+        assert result == Result(
+            5, "", "error: that is no API key: it is empty, or holds what no header can carry\n"
+        )
 
-    def test_a_key_is_kept_for_its_base_url_alone(self, run: Run, service: Service, home: Path) -> None:
+    def test_a_key_is_kept_for_its_base_url_alone(
+        self, run: Run, service: Service, home: Path
+    ) -> None:
         base = {"REKA_API_BASE": f"{service.url}/v1", "REKA_MODEL": "sandbox"}
 
         result = run("login", "--api-key", env=base, stdin=b"canary-key-1234\n")
@@ -217,12 +256,21 @@ class TestSecretsThatAreTyped:
 
         assert service.received[-1].headers["authorization"] == "Bearer other-key-1234"
 
-    def test_a_key_that_is_not_taken_is_not_kept(self, run: Run, service: Service, home: Path) -> None:
-        result = run("login", "--api-key", env={"REKA_API_BASE": f"{service.url}/v1"}, stdin=b"sandbox-bad-key\n")
+    def test_a_key_that_is_not_taken_is_not_kept(
+        self, run: Run, service: Service, home: Path
+    ) -> None:
+        result = run(
+            "login",
+            "--api-key",
+            env={"REKA_API_BASE": f"{service.url}/v1"},
+            stdin=b"sandbox-bad-key\n",
+        )
 
         assert (result.exit_code, result.stdout, list(home.iterdir())) == (3, "", [])
 
-    def test_a_token_is_kept(self, run: Run, service: Service, env: dict[str, str], home: Path) -> None:
+    def test_a_token_is_kept(
+        self, run: Run, service: Service, env: dict[str, str], home: Path
+    ) -> None:
         result = run("login", "--token", env=env, stdin=f"{service.server.token}\n".encode())
 
         assert result == Result(0, "the token of the web session is kept\n", "")
@@ -230,11 +278,19 @@ class TestSecretsThatAreTyped:
         assert run("ask", "hello", env=env) == Result(0, ANSWER, "")
         assert service.paths == ["/api/chat"]
 
-    def test_a_prompt_on_a_terminal_shows_nothing_of_it(self, clean_env: dict[str, str], home: Path) -> None:
+    def test_a_prompt_on_a_terminal_shows_nothing_of_it(
+        self, clean_env: dict[str, str], home: Path
+    ) -> None:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "reka_cli", "login", "--token"]
         with zygote.Popen(
-            command, env=clean_env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            command,
+            env=clean_env,
+            cwd=ROOT,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
         ):
             os.close(theirs)
             shown = b""
@@ -266,7 +322,9 @@ class TestExport:
         assert result == Result(0, f"export REKA_COOKIES={exported}\n", "")
         assert exported.stat().st_mode & 0o777 == 0o600
         run("logout")
-        assert run("ask", "hello", env=env | {"REKA_COOKIES": str(exported)}) == Result(0, ANSWER, "")
+        assert run("ask", "hello", env=env | {"REKA_COOKIES": str(exported)}) == Result(
+            0, ANSWER, ""
+        )
 
     def test_standard_output_is_written_to_as_it_is(
         self, run: Run, env: dict[str, str], cookies_file: Path, tmp_path: Path
@@ -283,7 +341,9 @@ class TestExport:
         assert (result, place.is_symlink()) == (Result(0, told, ""), True)
 
     def test_there_must_be_something_to_export(self, run: Run, tmp_path: Path) -> None:
-        result = run("login", "--export", str(tmp_path / "x"), env={"REKA_HOME": str(tmp_path / "none")})
+        result = run(
+            "login", "--export", str(tmp_path / "x"), env={"REKA_HOME": str(tmp_path / "none")}
+        )
 
         assert result.exit_code == 3
 
@@ -302,8 +362,13 @@ class TestStatus:
 
         lines = run("status", env=secrets).stdout.splitlines()
 
-        assert lines[3] == f"web\tready\tREKA_COOKIES ({cookies_file}); appSession of {len(COOKIE_VALUE)} characters"
-        assert lines[0] == "api\tready\tREKA_API_KEY, for https://api.reka.ai/v1; key of 15 characters"
+        assert (
+            lines[3]
+            == f"web\tready\tREKA_COOKIES ({cookies_file}); appSession of {len(COOKIE_VALUE)} characters"
+        )
+        assert (
+            lines[0] == "api\tready\tREKA_API_KEY, for https://api.reka.ai/v1; key of 15 characters"
+        )
         assert "canary" not in "".join(lines).replace(str(cookies_file), "")
 
     def test_it_is_json_for_programs(self, run: Run, service: Service) -> None:
@@ -319,16 +384,22 @@ class TestStatus:
         assert 0 < web["expires_s"] - time.time() <= DAY
 
     @pytest.mark.parametrize(
-        ("value", "exit_code"), [("any-session", 0), ("sandbox-expired", 3), ("sandbox-login-page", 3)]
+        ("value", "exit_code"),
+        [("any-session", 0), ("sandbox-expired", 3), ("sandbox-login-page", 3)],
     )
     def test_check_tells_a_dead_session_from_a_live_one(
         self, run: Run, env: dict[str, str], cookies_file: Path, value: str, exit_code: int
     ) -> None:
         write_cookies(cookies_file, {"appSession": value})
 
-        assert run("status", "--check", env=env | {"REKA_COOKIES": str(cookies_file)}).exit_code == exit_code
+        assert (
+            run("status", "--check", env=env | {"REKA_COOKIES": str(cookies_file)}).exit_code
+            == exit_code
+        )
 
-    def test_check_warns_when_few_days_are_left(self, run: Run, env: dict[str, str], tmp_path: Path) -> None:
+    def test_check_warns_when_few_days_are_left(
+        self, run: Run, env: dict[str, str], tmp_path: Path
+    ) -> None:
         path = tmp_path / "cookies.txt"
         path.write_text(
             f"# Netscape HTTP Cookie File\n.space.reka.ai\tTRUE\t/\tTRUE\t{time.time() + 1.5 * DAY:.0f}\tappSession\tx\n"
@@ -337,14 +408,19 @@ class TestStatus:
         soon = run("status", "--check", env=env | {"REKA_COOKIES": str(path)})
         enough = run("status", "--check", "--warn-days", "1", env=env | {"REKA_COOKIES": str(path)})
 
-        assert (soon.exit_code, soon.stderr) == (0, "notice: the credentials of web end in 1 day: reka-cli login\n")
+        assert (soon.exit_code, soon.stderr) == (
+            0,
+            "notice: the credentials of web end in 1 day: reka-cli login\n",
+        )
         assert (enough.exit_code, enough.stderr) == (0, "")
 
     def test_check_of_a_key_asks_for_the_models(self, run: Run, service: Service) -> None:
         base = {"REKA_API_BASE": f"{service.url}/v1"}
 
         assert run("status", "--check", env=base | {"REKA_API_KEY": "any-key"}).exit_code == 0
-        assert run("status", "--check", env=base | {"REKA_API_KEY": "sandbox-bad-key"}).exit_code == 3
+        assert (
+            run("status", "--check", env=base | {"REKA_API_KEY": "sandbox-bad-key"}).exit_code == 3
+        )
         assert service.paths == ["/v1/models"] * 2
 
     def test_check_of_an_old_token_exits_3(self, run: Run, env: dict[str, str]) -> None:
@@ -367,10 +443,12 @@ class TestStatus:
         ],
     )
     def test_a_moment_is_put_in_words(self, seconds: float, words: str) -> None:
-        assert in_words(time.time() + seconds) == words
+        assert format_relative_time(time.time() + seconds) == words
 
 
-def test_logout_removes_what_was_kept(run: Run, env: dict[str, str], cookies_file: Path, home: Path) -> None:
+def test_logout_removes_what_was_kept(
+    run: Run, env: dict[str, str], cookies_file: Path, home: Path
+) -> None:
     run("login", "--cookies", str(cookies_file), env=env)
 
     results = [run("logout"), run("logout")]
@@ -389,9 +467,25 @@ def test_a_secret_is_found_nowhere_but_in_its_file(
 ) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir(mode=0o700)
-    env = env | {"TMPDIR": str(temporary), "XDG_RUNTIME_DIR": str(temporary), "REKA_PROVIDER": "web"}
+    env = env | {
+        "TMPDIR": str(temporary),
+        "XDG_RUNTIME_DIR": str(temporary),
+        "REKA_PROVIDER": "web",
+    }
     firefox(home, "aa.default", "canary-session-value", time.time() + DAY)
-    faults = ("401", "403", "429", "500", "html", "cut", "garbage", "error-event", "length", "hang-up", "redirect")
+    faults = (
+        "401",
+        "403",
+        "429",
+        "500",
+        "html",
+        "cut",
+        "garbage",
+        "error-event",
+        "length",
+        "hang-up",
+        "redirect",
+    )
     commands = [
         ["login"],
         ["login", "--list"],
@@ -399,12 +493,17 @@ def test_a_secret_is_found_nowhere_but_in_its_file(
         ["status"],
         ["status", "--json", "--check"],
         ["models", "--debug"],
-        *(["ask", "hello", "-n", "--debug", "--retries", "0", "-m", f"sandbox-{fault}"] for fault in faults),
+        *(
+            ["ask", "hello", "-n", "--debug", "--retries", "0", "-m", f"sandbox-{fault}"]
+            for fault in faults
+        ),
         ["ask", "hello", "-n", "--debug", "--max-tokens", "5"],
         ["ask", "hello", "-n", "--debug", "-i", "missing.jpg"],
     ]
 
-    said = "".join(f"{one.stdout}{one.stderr}" for one in (run(*command, env=env) for command in commands))
+    said = "".join(
+        f"{one.stdout}{one.stderr}" for one in (run(*command, env=env) for command in commands)
+    )
     tokens = {
         one.headers["authorization"].removeprefix("Bearer ")
         for one in service.received

@@ -22,15 +22,18 @@ from typing import Any, BinaryIO
 import pytest
 import zygote
 from conftest import CAT, ROOT
-from pictures import encoded
 from PIL import Image as Pillow
+from sample_images import encoded
 
 from reka_cli import Answer, Client, NetworkError, RekaError
 from reka_cli.config import Config
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Notice, TextDelta
 
-LISTS = {"GET /v1/models": b'{"data": [{"id": "m"}]}', "GET /bff/auth/access_token": b'{"accessToken": "token-1"}'}
+LISTS = {
+    "GET /v1/models": b'{"data": [{"id": "m"}]}',
+    "GET /bff/auth/access_token": b'{"accessToken": "token-1"}',
+}
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 WAIT_S = 20.0  # for what happens at once on an idle machine
 THREADS = 12
@@ -142,7 +145,9 @@ class Service:
             return False
         question = question_in(stream.read(size)) if size else ""
         if what.startswith("GET "):
-            peer.sendall(self._errors.pop(0) if self._errors else response(LISTS[what], "application/json"))
+            peer.sendall(
+                self._errors.pop(0) if self._errors else response(LISTS[what], "application/json")
+            )
             return True
         connection.questions.append(question)
         return self._speak(Exchange(peer, connection, question))
@@ -163,7 +168,9 @@ def read_head(stream: BinaryIO) -> tuple[str, int] | None:
 
 def question_in(body: bytes) -> str:
     asked = json.loads(body)
-    content = asked["messages"][-1]["content"] if "messages" in asked else asked["conversation_history"]
+    content = (
+        asked["messages"][-1]["content"] if "messages" in asked else asked["conversation_history"]
+    )
     return str(content if isinstance(content, str) else content[-1]["text"])
 
 
@@ -288,7 +295,9 @@ class TestManyThreads:
         assert service.requests.count("GET /v1/models") == 1
         assert service.requests.count("POST /v1/chat/completions") == 84
 
-    def test_a_list_that_cannot_be_had_is_asked_for_once(self, start: Start, connect: Connect) -> None:
+    def test_a_list_that_cannot_be_had_is_asked_for_once(
+        self, start: Start, connect: Connect
+    ) -> None:
         service = start(errors=[BUSY] * THREADS)
 
         assert ask_all(connect(service), numbered(THREADS)) == [*map(answer_to, numbered(THREADS))]
@@ -353,7 +362,9 @@ class TestKeptConnection:
             assert service.questions == [["first"], ["second", "third"]]
             assert service.connections[0].client_closed.wait(WAIT_S)
 
-    def test_a_late_cancellation_leaves_the_next_question_alone(self, start: Start, connect: Connect) -> None:
+    def test_a_late_cancellation_leaves_the_next_question_alone(
+        self, start: Start, connect: Connect
+    ) -> None:
         is_canceled = threading.Event()
 
         def speak(exchange: Exchange) -> bool:
@@ -376,7 +387,9 @@ class TestKeptConnection:
         assert second.read() == answer_to("second")
 
     @pytest.mark.slow
-    def test_one_that_says_nothing_new_after_the_end_is_not_waited_for(self, start: Start, connect: Connect) -> None:
+    def test_one_that_says_nothing_new_after_the_end_is_not_waited_for(
+        self, start: Start, connect: Connect
+    ) -> None:
         def speak(exchange: Exchange) -> bool:
             exchange.send(head() + b"".join(events_to(exchange.question)[:-1]))
             while True:
@@ -578,7 +591,9 @@ class TestAnswerThatIsNotReadOn:
 
     def test_another_question_lists_the_models(self, start: Start, home: Path) -> None:
         service = start(errors=[BUSY])
-        with Client("api", config=Config(home, api_base=service.api_base), timeout_s=WAIT_S) as client:
+        with Client(
+            "api", config=Config(home, api_base=service.api_base), timeout_s=WAIT_S
+        ) as client:
             waiting, other = client.ask("waiting"), client.ask("other")
             assert isinstance(next(iter(waiting)), Notice)
 
@@ -587,9 +602,13 @@ class TestAnswerThatIsNotReadOn:
 
         assert service.requests == ["GET /v1/models"] * 2 + ["POST /v1/chat/completions"] * 2
 
-    def test_another_question_gets_the_token(self, start: Start, home: Path, cookies_file: Path) -> None:
+    def test_another_question_gets_the_token(
+        self, start: Start, home: Path, cookies_file: Path
+    ) -> None:
         def speak(exchange: Exchange) -> bool:
-            text = json.dumps({"type": "model", "text": answer_to(exchange.question), "finish_reason": "stop"})
+            text = json.dumps(
+                {"type": "model", "text": answer_to(exchange.question), "finish_reason": "stop"}
+            )
             exchange.send(response(f"data: {text}\n\n".encode()))
             return True
 
@@ -620,7 +639,9 @@ def test_what_failed_on_the_way_is_dropped_without_the_garbage_collector(
     pool = weakref.ref(client._connections())
     gc.disable()
     try:
-        assert [client.ask(one).read() for one in ("first", "second")] == [*map(answer_to, ("first", "second"))]
+        assert [client.ask(one).read() for one in ("first", "second")] == [
+            *map(answer_to, ("first", "second"))
+        ]
         del client
 
         assert pool() is None

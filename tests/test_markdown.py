@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from screens import Emulator, at_once, palette, pieces, streamed
 
-from reka_cli.render.markdown.page import Look, Page
+from reka_cli.render.markdown.page import Page, TerminalInfo
 
 SIZES = [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((30, 8), (120, 40)))]
 # fmt: off
@@ -52,7 +52,7 @@ HAZARDS = {
     'html inline': 'one<br>two <b>bold</b> <span>x</span>\n\nend\n',
     'strikethrough': '~~gone~~ here\n\nend\n',
     'task list': '- [x] done\n- [ ] open\n\nend\n',
-    'picture': '![a cat](https://x.y/cat.jpg) end\n\nend\n',
+    'image': '![a cat](https://x.y/cat.jpg) end\n\nend\n',
     'link with another target': 'see [docs](https://x.y/z) and <https://a.b>\n\nend\n',
     'escapes and entities': '\\*no\\* &amp; &lt;b&gt; &copy; 1 \\< 2\n\nend\n',
     'table in a list': '- a\n\n  | x | y |\n  |---|---|\n  | 1 | 2 |\n\n- b\n\nend\n',
@@ -78,7 +78,13 @@ def test_a_character_at_a_time_leaves_what_the_whole_does(case: str, size: tuple
 def test_a_link_whose_address_comes_later_stays_as_it_was_written() -> None:
     text = "See [docs][1] now.\n\nMore text.\n\n[1]: https://x.y/z\n"
 
-    assert streamed(text, 80, 24) == ["See [docs][1] now.", "", "More text.", "", "[1]: https://x.y/z"]
+    assert streamed(text, 80, 24) == [
+        "See [docs][1] now.",
+        "",
+        "More text.",
+        "",
+        "[1]: https://x.y/z",
+    ]
 
 
 class TestLength:
@@ -86,7 +92,7 @@ class TestLength:
 
     def counted(self, text: str) -> tuple[int, int, int]:
         """Characters read, lines erased, characters written."""
-        page, written = Page(palette(), Look(80, 24)), 0
+        page, written = Page(palette(), TerminalInfo(80, 24)), 0
         for piece in pieces(text, 28):  # some 15 frames a second of a fast model
             page.feed(piece)
             written += len(page.frame())
@@ -112,7 +118,9 @@ class TestLength:
         short = self.counted(block[: len(block) // 4])
         whole = self.counted(block)
 
-        assert [more <= 5 * less + 5000 for less, more in zip(short, whole, strict=True)] == [True] * 3
+        assert [more <= 5 * less + 5000 for less, more in zip(short, whole, strict=True)] == [
+            True
+        ] * 3
 
     def test_few_bytes_are_written_and_few_lines_erased(self) -> None:
         text = answer(10_000)
@@ -122,8 +130,10 @@ class TestLength:
         assert erased < 1000
 
     def test_the_newest_word_is_always_in_sight(self) -> None:
-        text = " ".join(f"q{number:04d}" + ("\n\n" if number % 40 == 0 else "") for number in range(800))
-        page, emulator = Page(palette(), Look(80, 24)), Emulator(80, 24)
+        text = " ".join(
+            f"q{number:04d}" + ("\n\n" if number % 40 == 0 else "") for number in range(800)
+        )
+        page, emulator = Page(palette(), TerminalInfo(80, 24)), Emulator(80, 24)
         came, missed = "", 0
         for piece in pieces(text, 12):
             came += piece
@@ -137,7 +147,12 @@ class TestLength:
 
 class TestScreen:
     @pytest.mark.parametrize(
-        "columns", [20, *(pytest.param(columns, marks=pytest.mark.slow) for columns in (40, 79, 81, 200)), 400]
+        "columns",
+        [
+            20,
+            *(pytest.param(columns, marks=pytest.mark.slow) for columns in (40, 79, 81, 200)),
+            400,
+        ],
     )
     def test_any_width_leaves_what_the_whole_does(self, columns: int) -> None:
         text = answer(4000)
@@ -147,10 +162,12 @@ class TestScreen:
     def test_a_resize_while_it_streams_loses_and_repeats_nothing(self) -> None:
         words = [f"w{number:03d}" for number in range(300)]
         text = "\n\n".join(" ".join(words[at : at + 30]) for at in range(0, 300, 30))
-        page, emulator = Page(palette(), Look(80, 24)), Emulator(80, 24)
+        page, emulator = Page(palette(), TerminalInfo(80, 24)), Emulator(80, 24)
         for number, piece in enumerate(pieces(text, 15)):
             # only larger: the emulator forgets what it has no room for, as no terminal does
-            look = Look(100 if number > 50 else 80, 30 if number > 80 else 24, reflows=False)
+            look = TerminalInfo(
+                100 if number > 50 else 80, 30 if number > 80 else 24, reflows=False
+            )
             if number in (51, 81):
                 emulator.resize(look.columns, look.rows)
             page.feed(piece)
@@ -182,7 +199,7 @@ class TestScreen:
         assert re.findall(r"\br\d+\b", shown) == [f"r{number:02d}" for number in range(50)]
 
     def test_nothing_is_addressed_where_nothing_can_be_repainted(self) -> None:
-        page = Page(palette(None), Look(80, 24, repaints=False))
+        page = Page(palette(None), TerminalInfo(80, 24, repaints=False))
         written = ""
         for piece in pieces(answer(3000), 7):
             page.feed(piece)
@@ -203,20 +220,25 @@ MARKDOWN = st.lists(
 
 @given(MARKDOWN, st.integers(1, 7))
 def test_whatever_it_is_no_control_comes_from_it(text: str, size: int) -> None:
-    page, written = Page(palette(), Look(30, 8)), ""
+    page, written = Page(palette(), TerminalInfo(30, 8)), ""
     for piece in pieces(text, size):
         page.feed(piece)
         written += page.frame()
     written += page.end()
 
-    assert re.sub(r"[\x00-\x1f\x7f-\x9f]", "!", CONTROL.sub("", written)) == CONTROL.sub("", written)
+    assert re.sub(r"[\x00-\x1f\x7f-\x9f]", "!", CONTROL.sub("", written)) == CONTROL.sub(
+        "", written
+    )
 
 
 @given(MARKDOWN, st.integers(1, 7))
 def test_whatever_it_is_every_word_is_shown_once(text: str, size: int) -> None:
     shown = "".join("".join(streamed(text, 400, 30, size)).split())
 
-    assert [shown.count(word) for word in ("word", "twowords")] == [text.count("word"), text.count("two words")]
+    assert [shown.count(word) for word in ("word", "twowords")] == [
+        text.count("word"),
+        text.count("two words"),
+    ]
 
 
 class TestForeignText:
@@ -240,9 +262,11 @@ class TestForeignText:
         assert "\x1b[31m" not in "".join(streamed("```py&#27;[31m\nx\n```\n", 80, 24))
 
 
-@pytest.mark.parametrize("text", ["x" * 200_000, "word " * 40_000, "`" + "x " * 100_000], ids=["word", "words", "code"])
+@pytest.mark.parametrize(
+    "text", ["x" * 200_000, "word " * 40_000, "`" + "x " * 100_000], ids=["word", "words", "code"]
+)
 def test_a_block_without_end_is_not_kept_back_where_nothing_is_repainted(text: str) -> None:
-    page, written = Page(palette(None), Look(80, 24, repaints=False)), ""
+    page, written = Page(palette(None), TerminalInfo(80, 24, repaints=False)), ""
     for piece in pieces(text, 500):
         page.feed(piece)
         written += page.frame()
@@ -261,7 +285,13 @@ def test_a_block_without_end_is_not_kept_back_where_nothing_is_repainted(text: s
         (
             80,
             24,
-            "|" + "h|" * 30 + "\n|" + "-|" * 30 + "\n|" + "".join(f"cell{n:02d}|" for n in range(30)) + "\n\nend\n",
+            "|"
+            + "h|" * 30
+            + "\n|"
+            + "-|" * 30
+            + "\n|"
+            + "".join(f"cell{n:02d}|" for n in range(30))
+            + "\n\nend\n",
         ),
     ],
     ids=["a tall cell", "thirty columns"],

@@ -19,8 +19,8 @@ from reka_cli.providers import About, Status
 
 class Parrot:
     name = "parrot"
-    about = About("repeats the question", "nothing", "`grey`")
-    default_model = "grey"
+    about = About("repeats the question", "nothing", "`gray`")
+    default_model = "gray"
 
     def __init__(self, config, pool, log):
         pass
@@ -35,8 +35,8 @@ class Parrot:
 
     def models(self, call, *, refresh=False):
         yield from ()
-        from reka_cli.providers._catalogue import Model
-        return (Model("grey"),)
+        from reka_cli.providers._models import Model
+        return (Model("gray"),)
 
     def close(self):
         pass
@@ -68,16 +68,18 @@ def end_with(error, terminal):
     terminal.write(f"FAILED {error.code}\\n")
 """
 SOURCE = f"""\
-from reka_cli.images.content import Found, OnDisk
+from reka_cli.images.file_content import FoundImage, OnDisk
 from pathlib import Path
+
+USAGE = ("camera", "The camera.")
 
 
 def recognizes(text):
     return text == "camera"
 
 
-def find(text, means):
-    return [Found(OnDisk.at(Path({str(CAT)!r})), "camera")]
+def find(text, context):
+    return [FoundImage(OnDisk.at(Path({str(CAT)!r})), "camera")]
 """
 COOKIES = """\
 from reka_cli.cookies.session import Cookie
@@ -121,7 +123,9 @@ def run_with(clean_env: dict[str, str], tmp_path: Path) -> With:
 class TestAProvider:
     @pytest.fixture
     def run(self, run_with: With) -> With:
-        return lambda *arguments, **env: run_with("providers", "parrot", PROVIDER, *arguments, **env)
+        return lambda *arguments, **env: run_with(
+            "providers", "parrot", PROVIDER, *arguments, **env
+        )
 
     def test_it_answers(self, run: With) -> None:
         assert run("ask", "Polly?", "--provider", "parrot") == Result(0, "Polly?\n", "")
@@ -130,22 +134,26 @@ class TestAProvider:
     def test_its_answer_is_json_too(self, run: With) -> None:
         found = json.loads(run("ask", "Polly?", "--provider", "parrot", "-f", "json").stdout)
 
-        assert (found["provider"], found["model"], found["text"]) == ("parrot", "grey", "Polly?")
+        assert (found["provider"], found["model"], found["text"]) == ("parrot", "gray", "Polly?")
 
     def test_it_is_in_the_status(self, run: With) -> None:
         assert "parrot\tready\tcrackers\n" in run("status").stdout
 
     def test_its_models_are_listed(self, run: With) -> None:
-        assert run("models", "--provider", "parrot").stdout == "grey\t-\t-\t-\t-\t-\n"
+        assert run("models", "--provider", "parrot").stdout == "gray\t-\t-\t-\t-\t-\n"
 
     @pytest.mark.parametrize("command", ["ask", "models", "status"])
     def test_it_is_in_the_help(self, run: With, command: str) -> None:
-        assert "auto, api, local, parrot, sandbox, web" in " ".join(run(command, "--help").stdout.split())
+        assert "auto, api, local, parrot, sandbox, web" in " ".join(
+            run(command, "--help").stdout.split()
+        )
 
     def test_it_is_in_the_hint_of_an_unknown_one(self, run: With) -> None:
         hint = "hint: --provider auto|api|local|parrot|sandbox|web\n"
 
-        assert run("ask", "x", "--provider", "crow") == Result(2, "", f"error: there is no provider 'crow'\n{hint}")
+        assert run("ask", "x", "--provider", "crow") == Result(
+            2, "", f"error: there is no provider 'crow'\n{hint}"
+        )
 
 
 class TestACommand:
@@ -157,14 +165,16 @@ class TestACommand:
         assert run("wave") == Result(0, "hello\n", "")
 
     def test_it_has_help(self, run: With) -> None:
-        assert "\n  wave     Wave.\n" in run("--help").stdout + "\n"
-        assert run("wave", "--help").stdout.startswith("Usage: reka-cli wave [OPTIONS]\n\n  Wave.\n")
+        assert "\n  wave              Wave.\n" in run("--help").stdout
+        assert run("wave", "--help").stdout.startswith("Wave.\n\nUsage: reka-cli wave [OPTIONS]\n")
 
 
 class TestAFormat:
     @pytest.fixture
     def run(self, run_with: With) -> With:
-        return lambda *arguments: run_with("render", "loud", FORMAT, "ask", "--provider", "sandbox", *arguments)
+        return lambda *arguments: run_with(
+            "render", "loud", FORMAT, "ask", "--provider", "sandbox", *arguments
+        )
 
     def test_it_prints(self, run: With) -> None:
         assert run("-f", "loud", "hello").stdout.endswith("YOUR QUESTION WAS: HELLO")
@@ -176,8 +186,10 @@ class TestAFormat:
         assert json.loads(failed.stderr)["error"]["code"] == "bad_input"
 
     def test_it_is_in_the_help_and_the_hint(self, run: With) -> None:
-        assert "auto|json|jsonl|loud|markdown|text" in " ".join(run("--help").stdout.split())
-        assert run("-f", "quiet", "x").stderr.endswith("hint: -f auto|json|jsonl|loud|markdown|text\n")
+        assert "auto, json, jsonl, loud, markdown, text" in " ".join(run("--help").stdout.split())
+        assert run("-f", "quiet", "x").stderr.endswith(
+            "hint: -f auto|json|jsonl|loud|markdown|text\n"
+        )
 
 
 def test_an_image_source_is_found(run_with: With) -> None:
@@ -188,6 +200,12 @@ def test_an_image_source_is_found(run_with: With) -> None:
     assert "- size: 40 × 30 pixels" in result.stdout
 
 
+def test_an_image_source_is_in_the_help(run_with: With) -> None:
+    result = run_with("images.sources", "camera", SOURCE, "help", "images")
+
+    assert "\n  camera              The camera.\n" in result.stdout
+
+
 def test_a_cookie_format_is_read(run_with: With, tmp_path: Path) -> None:
     cookies = tmp_path / "cookies"
     cookies.write_text("my cookie is abcdef")
@@ -196,4 +214,7 @@ def test_a_cookie_format_is_read(run_with: With, tmp_path: Path) -> None:
     assert run_with("cookies.formats", "words", COOKIES, *login).exit_code == 0
     cookies.write_text("<>")
     assert "JSON (" in (hint := run_with("cookies.formats", "words", COOKIES, *login).stderr)
-    assert "HAR, Netscape cookies.txt, curl (bash, cmd), PowerShell, fetch (Node.js), words, request headers" in hint
+    assert (
+        "HAR, Netscape cookies.txt, curl (bash, cmd), PowerShell, fetch (Node.js), words, request headers"
+        in hint
+    )

@@ -31,8 +31,16 @@ def test_the_answer_goes_into_the_file_and_nowhere_else(run: Run, tmp_path: Path
     assert list(tmp_path.glob("[.a]*")) == [path]
 
 
-def test_the_name_can_hold_date_time_and_the_name_of_the_picture(run: Run, tmp_path: Path) -> None:
-    result = run("ask", "What?", str(CAT), "-v", "-o", str(tmp_path / "{name} {date} {time} {x}.txt"), env=SANDBOX)
+def test_the_name_can_hold_date_time_and_the_name_of_the_image(run: Run, tmp_path: Path) -> None:
+    result = run(
+        "ask",
+        "What?",
+        str(CAT),
+        "-v",
+        "-o",
+        str(tmp_path / "{name} {date} {time} {x}.txt"),
+        env=SANDBOX,
+    )
     (path,) = tmp_path.glob("*.txt")
 
     assert re.fullmatch(r"cat \d{4}-\d\d-\d\d \d\d-\d\d-\d\d \{x\}\.txt", path.name)
@@ -40,14 +48,17 @@ def test_the_name_can_hold_date_time_and_the_name_of_the_picture(run: Run, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("picture", "name"), [(None, "answer"), ("a/b.jpg", "b"), ("..", "answer"), (".hidden.jpg", "hidden")]
+    ("image", "name"),
+    [(None, "answer"), ("a/b.jpg", "b"), ("..", "answer"), (".hidden.jpg", "hidden")],
 )
-def test_the_name_of_a_picture_leads_to_no_other_folder(picture: str | None, name: str) -> None:
-    assert output_path("out/{name}.txt", picture) == Path(f"out/{name}.txt")
+def test_the_name_of_an_image_leads_to_no_other_folder(image: str | None, name: str) -> None:
+    assert output_path("out/{name}.txt", image) == Path(f"out/{name}.txt")
 
 
 @pytest.mark.parametrize("model", ["sandbox-length", "sandbox-cut", "sandbox-500", "sandbox-empty"])
-def test_what_is_not_whole_leaves_the_old_file_as_it_was(run: Run, tmp_path: Path, model: str) -> None:
+def test_what_is_not_whole_leaves_the_old_file_as_it_was(
+    run: Run, tmp_path: Path, model: str
+) -> None:
     path = tmp_path / "answer.txt"
     path.write_text("the old one")
     result = run("ask", "hello", "-m", model, "--retries", "0", "-o", str(path), env=SANDBOX)
@@ -60,9 +71,22 @@ def test_what_is_not_whole_leaves_the_old_file_as_it_was(run: Run, tmp_path: Pat
 
 def test_what_is_accepted_is_kept(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "answer.txt"
-    result = run("ask", "hello", "-q", "-m", "sandbox-length", "--allow-partial", "-o", str(path), env=SANDBOX)
+    result = run(
+        "ask",
+        "hello",
+        "-q",
+        "-m",
+        "sandbox-length",
+        "--allow-partial",
+        "-o",
+        str(path),
+        env=SANDBOX,
+    )
 
-    assert (result, path.read_text()) == (Result(0, "", ""), "This is the sandbox of reka-cli: a stand-in for Reka,\n")
+    assert (result, path.read_text()) == (
+        Result(0, "", ""),
+        "This is the sandbox of reka-cli: a stand-in for Reka,\n",
+    )
 
 
 def wait_for_content(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -79,7 +103,17 @@ def test_a_signal_leaves_nothing_behind(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
+    command = [
+        sys.executable,
+        "-m",
+        "reka_cli",
+        "ask",
+        "hello",
+        "-m",
+        "sandbox-stall",
+        "-o",
+        str(folder / "a.txt"),
+    ]
     with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         wait_for_content(process, folder)
         process.send_signal(number)
@@ -100,10 +134,23 @@ entry()
 """
 
 
-def test_what_takes_too_long_to_unwind_leaves_nothing_behind_either(clean_env: dict[str, str], tmp_path: Path) -> None:
+def test_what_takes_too_long_to_unwind_leaves_nothing_behind_either(
+    clean_env: dict[str, str], tmp_path: Path
+) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    command = [sys.executable, "-c", STUCK, "ask", "hello", "-n", "-m", "sandbox-stall", "-o", str(folder / "a.txt")]
+    command = [
+        sys.executable,
+        "-c",
+        STUCK,
+        "ask",
+        "hello",
+        "-n",
+        "-m",
+        "sandbox-stall",
+        "-o",
+        str(folder / "a.txt"),
+    ]
     with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         wait_for_content(process, folder)
         process.terminate()
@@ -120,7 +167,11 @@ def test_permissions_and_links_stay(run: Run, tmp_path: Path) -> None:
     result = run("ask", "hello", "-o", str(link), env=SANDBOX)
 
     assert result == Result(0, "", "")
-    assert (real.read_text(), stat.S_IMODE(real.stat().st_mode), link.is_symlink()) == (TOLD, 0o640, True)
+    assert (real.read_text(), stat.S_IMODE(real.stat().st_mode), link.is_symlink()) == (
+        TOLD,
+        0o640,
+        True,
+    )
 
 
 def test_a_new_file_has_the_permissions_of_any_other(run: Run, tmp_path: Path) -> None:
@@ -213,7 +264,9 @@ def test_with_the_path_of_standard_output_all_is_as_without_one(run: Run) -> Non
     options = ("ask", "hello", "-v", "-f", "json", "-m", "sandbox-length")
     with_path, without = run(*options, "-o", "/dev/stdout", env=SANDBOX), run(*options, env=SANDBOX)
 
-    assert (with_path.exit_code, with_path.stdout) == (without.exit_code, without.stdout) == (10, "")
+    assert (
+        (with_path.exit_code, with_path.stdout) == (without.exit_code, without.stdout) == (10, "")
+    )
     assert "the answer is in" not in with_path.stderr
 
 
@@ -245,7 +298,12 @@ def test_standard_output_that_is_closed_is_told_before_the_question(
 ) -> None:
     command = f"exec {sys.executable} -m reka_cli ask hello -o /dev/stdout >&-"
     ended = subprocess.run(
-        ["bash", "-c", command], env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False
+        ["bash", "-c", command],
+        env=clean_env | web_env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     told = "error: standard output is closed: there is nowhere to put the answer\n"
@@ -273,21 +331,35 @@ def test_a_pipe_that_is_read_gets_the_answer(run: Run, tmp_path: Path) -> None:
     assert (result, told.decode()) == (Result(0, "", ""), TOLD)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everything")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everything"
+)
 @pytest.mark.parametrize(("what", "mode"), [("a.txt", 0o444), ("", 0o555)])
 def test_what_is_write_protected_is_told_before_the_question_and_kept(
-    clean_env: dict[str, str], service: Service, web_env: dict[str, str], tmp_path: Path, what: str, mode: int
+    clean_env: dict[str, str],
+    service: Service,
+    web_env: dict[str, str],
+    tmp_path: Path,
+    what: str,
+    mode: int,
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     path = folder / "a.txt"
     path.write_text("the old one")
     (folder / what).chmod(mode)
-    unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    unprivileged = (
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    )
     command = [*unprivileged, sys.executable, "-m", "reka_cli", "ask", "hello", "-o", str(path)]
-    ended = subprocess.run(command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
-    assert (ended.returncode, ended.stderr) == (5, f"error: cannot write {path}: permission denied\n")
+    assert (ended.returncode, ended.stderr) == (
+        5,
+        f"error: cannot write {path}: permission denied\n",
+    )
     assert (service.received, path.read_text()) == ([], "the old one")
     assert [one.name for one in folder.iterdir()] == ["a.txt"]
     folder.chmod(0o755)
@@ -301,7 +373,9 @@ def test_the_name_may_be_as_long_as_a_name_can_be(run: Run, tmp_path: Path) -> N
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
-    result = run("ask", "hello", "-f", "json", "-o", f"{tmp_path}/no\x1b[2J/a\u202e.txt", env=SANDBOX)
+    result = run(
+        "ask", "hello", "-f", "json", "-o", f"{tmp_path}/no\x1b[2J/a\u202e.txt", env=SANDBOX
+    )
 
     message = json.loads(result.stderr)["error"]["message"]
     assert message == f"cannot write {tmp_path}/no/a<U+202E>.txt: no such folder"
@@ -316,7 +390,10 @@ def test_events_go_into_the_file_too(run: Run, tmp_path: Path) -> None:
     result = run("ask", "hello", "-f", "jsonl", "-o", str(path), env=SANDBOX)
 
     assert result == Result(0, "", "")
-    assert path.read_text().splitlines()[0] == '{"type": "start", "provider": "sandbox", "model": "sandbox"}'
+    assert (
+        path.read_text().splitlines()[0]
+        == '{"type": "start", "provider": "sandbox", "model": "sandbox"}'
+    )
 
 
 def test_a_disk_that_is_full_in_the_middle_leaves_the_old_file_as_it_was(
@@ -325,9 +402,16 @@ def test_a_disk_that_is_full_in_the_middle_leaves_the_old_file_as_it_was(
     path = tmp_path / "answer.txt"
     path.write_text("the old one")
     command = f"ulimit -f 0; exec {sys.executable} -m reka_cli ask hello -o {path}"
-    env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}  # which writes too
-    ended = subprocess.run(["bash", "-c", command], env=env | SANDBOX, cwd=ROOT, capture_output=True, check=False)
+    env = {
+        name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")
+    }  # which writes too
+    ended = subprocess.run(
+        ["bash", "-c", command], env=env | SANDBOX, cwd=ROOT, capture_output=True, check=False
+    )
 
-    assert (ended.returncode, ended.stderr) == (10, b"error: cannot write the answer: file too large\n")
+    assert (ended.returncode, ended.stderr) == (
+        10,
+        b"error: cannot write the answer: file too large\n",
+    )
     assert path.read_text() == "the old one"
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["answer.txt"]

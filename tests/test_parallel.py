@@ -28,7 +28,11 @@ def ask(env: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
 
 def state_of(home: Path) -> dict[str, list[str]]:
     """The files of a home, each with the names of what it holds; fails if one is not whole."""
-    files = [path for path in home.rglob("*") if path.is_file() and not path.name.endswith((".lock", ".new"))]
+    files = [
+        path
+        for path in home.rglob("*")
+        if path.is_file() and not path.name.endswith((".lock", ".new"))
+    ]
     return {path.name: sorted(json.loads(path.read_bytes())) for path in files}
 
 
@@ -38,24 +42,34 @@ def test_fifty_at_once_have_each_their_own_exit_code(
     models = {0: "sandbox", 5: "sandbox-400", 6: "sandbox-402", 10: "sandbox-length"}
     wanted = [list(models)[number % len(models)] for number in range(50)]
     env = clean_env | web_env
-    processes = [ask(env, "-m", models[code], f"hello {number}") for number, code in enumerate(wanted)]
+    processes = [
+        ask(env, "-m", models[code], f"hello {number}") for number, code in enumerate(wanted)
+    ]
     ended = [(process.communicate(timeout=120)[0], process.returncode) for process in processes]
 
     outputs = {0: TOLD, 5: b"", 6: b"", 10: HALF}
     assert ended == [
-        (outputs[code] % number if code == 0 else outputs[code], code) for number, code in enumerate(wanted)
+        (outputs[code] % number if code == 0 else outputs[code], code)
+        for number, code in enumerate(wanted)
     ]
     assert state_of(home) == {"credentials.json": ["schema", "tokens"]}
     assert service.paths.count("/api/chat") == 50
 
 
 def test_a_process_that_is_killed_at_any_moment_leaves_no_broken_file(
-    run: Run, clean_env: dict[str, str], home: Path, tmp_path: Path, service: Service, cookies_file: Path
+    run: Run,
+    clean_env: dict[str, str],
+    home: Path,
+    tmp_path: Path,
+    service: Service,
+    cookies_file: Path,
 ) -> None:
     env = clean_env | {"REKA_WEB_BASE": service.url}
     output, whole = tmp_path / "answer.txt", (TOLD % 1).decode()
     assert run("login", "--cookies", str(cookies_file), env=env).exit_code == 0
-    assert run("ask", "-n", "-q", "hello 1", env=env).exit_code == 0  # keeps a token, before anything is killed
+    assert (
+        run("ask", "-n", "-q", "hello 1", env=env).exit_code == 0
+    )  # keeps a token, before anything is killed
     chance = random.Random(7)
     for _ in range(100):
         output.write_text("old")

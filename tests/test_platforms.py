@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import zygote
 from conftest import CAT, ROOT, Result, Run, Service
-from misbehaviours import FORMATS
+from misbehaviors import FORMATS
 
 from reka_cli import files
-from reka_cli.files import locked
+from reka_cli.files import hold_lock
 
 WITHOUT_POSIX = ROOT / "tests/without_posix.py"
 SCHEMA = '{"type": "object", "required": ["answer"]}'
@@ -54,7 +54,11 @@ SCENARIOS: dict[str, Commands] = {
         ["ask", "--provider", "api", "-n", "hello", "--no-wait", "-m", "sandbox-429-later"],
         ["ask", "--provider", "api", "-n", "hello", "--no-wait", "-m", "sandbox"],
     ],
-    "usage": [["ask", "--nonsense"], sandbox("-i", "HOME/missing.png"), sandbox("-m", "sandbox-500")],
+    "usage": [
+        ["ask", "--nonsense"],
+        sandbox("-i", "HOME/missing.png"),
+        sandbox("-m", "sandbox-500"),
+    ],
 }
 QUICK = ("text",)
 EXIT_CODES = {
@@ -71,21 +75,32 @@ def run_without_posix(clean_env: dict[str, str]) -> Run:
     def run(*arguments: str, env: dict[str, str]) -> Result:
         command = [sys.executable, str(WITHOUT_POSIX), *arguments]
         ended = subprocess.run(
-            command, env=clean_env | env, stdin=-3, capture_output=True, timeout=60, cwd=ROOT, check=False
+            command,
+            env=clean_env | env,
+            stdin=-3,
+            capture_output=True,
+            timeout=60,
+            cwd=ROOT,
+            check=False,
         )
         return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
     return run
 
 
-def outcome(run: Run, commands: Commands, home: Path, env: dict[str, str]) -> tuple[list[Result], list[str]]:
+def outcome(
+    run: Run, commands: Commands, home: Path, env: dict[str, str]
+) -> tuple[list[Result], list[str]]:
     """Return what the commands left behind in a folder of their own, without what time changes."""
     home.mkdir(mode=0o700)
     words = {"HOME": str(home), "COOKIES": env["REKA_COOKIES"]}
     env = env | {"REKA_HOME": str(home)}
     del env["REKA_COOKIES"]
     results = [run(*(_filled(one, words) for one in command), env=env) for command in commands]
-    plain = [Result(one.exit_code, _timeless(one.stdout, home), _timeless(one.stderr, home)) for one in results]
+    plain = [
+        Result(one.exit_code, _timeless(one.stdout, home), _timeless(one.stderr, home))
+        for one in results
+    ]
     return plain, sorted(path.name for path in home.rglob("*"))
 
 
@@ -136,14 +151,16 @@ def test_what_only_posix_has_is_not_there() -> None:
         "assert gone == [False] * 4, gone\n"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, timeout=60, stdout=subprocess.DEVNULL
+    )
 
 
 HOLDER = """
 import sys
 from pathlib import Path
-from reka_cli.files import locked
-with locked(Path(sys.argv[1])):
+from reka_cli.files import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -168,19 +185,24 @@ class TestALock:
         monkeypatch.setattr(files, "_LONGEST_LOCK_S", 0.1)
         hold.send_signal(signal.SIGSTOP)
 
-        with pytest.raises(TimeoutError, match="another process holds the lock"), locked(tmp_path / "lock"):
+        with (
+            pytest.raises(TimeoutError, match="another process holds the lock"),
+            hold_lock(tmp_path / "lock"),
+        ):
             pass
 
-    def test_of_a_process_that_ends_is_free(self, hold: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    def test_of_a_process_that_ends_is_free(
+        self, hold: subprocess.Popen[bytes], tmp_path: Path
+    ) -> None:
         hold.kill()
 
-        with locked(tmp_path / "lock"):
+        with hold_lock(tmp_path / "lock"):
             assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
 
     def test_is_no_symbolic_link(self, tmp_path: Path) -> None:
         (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
 
-        with pytest.raises(OSError, match="symbolic links") as caught, locked(tmp_path / "lock"):
+        with pytest.raises(OSError, match="symbolic links") as caught, hold_lock(tmp_path / "lock"):
             pass
 
         assert (caught.value.errno, (tmp_path / "elsewhere").exists()) == (errno.ELOOP, False)

@@ -1,4 +1,4 @@
-"""A picture arrives upright, small enough, and without what it says beside its pixels."""
+"""An image arrives upright, small enough, and without what it says beside its pixels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import zlib
 from itertools import pairwise
 
 import pytest
-from pictures import AS_THEY_ARE, GPS_NOTE, TURNED_BACK, decoded, difference, encoded, exif, photo
 from PIL import Image as Pillow
 from PIL import ImageCms, PngImagePlugin
+from sample_images import (
+    AS_THEY_ARE,
+    GPS_NOTE,
+    TURNED_BACK,
+    decoded,
+    difference,
+    encoded,
+    exif,
+    photo,
+)
 
 from reka_cli import images
 from reka_cli.images import Preparation
@@ -27,9 +36,11 @@ def segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def noted_jpeg(picture: Pillow.Image | None = None, **options: object) -> bytes:
+def noted_jpeg(image: Pillow.Image | None = None, **options: object) -> bytes:
     """A JPEG that says where it was made wherever a JPEG can."""
-    plain = encoded(picture or photo(), "JPEG", exif=exif(), xmp=XMP, comment=NOTE, icc_profile=SRGB, **options)
+    plain = encoded(
+        image or photo(), "JPEG", exif=exif(), xmp=XMP, comment=NOTE, icc_profile=SRGB, **options
+    )
     more = [
         segment(0xE0, b"JFXX\0\x13" + NOTE),
         segment(0xE2, b"MPF\0" + NOTE),
@@ -54,7 +65,15 @@ def noted_png() -> bytes:
 
 
 def noted_gif() -> bytes:
-    plain = encoded(photo(), "GIF", comment=NOTE, save_all=True, append_images=[photo().rotate(9)], loop=3, duration=80)
+    plain = encoded(
+        photo(),
+        "GIF",
+        comment=NOTE,
+        save_all=True,
+        append_images=[photo().rotate(9)],
+        loop=3,
+        duration=80,
+    )
     xmp = b"!\xff\x0bXMP DataXMP" + bytes([len(NOTE)]) + NOTE + b"\0"
     return plain[:-1] + xmp + b";" + NOTE
 
@@ -76,11 +95,11 @@ NOTED = {
 def frames(data: bytes) -> list[bytes]:
     import io
 
-    with Pillow.open(io.BytesIO(data)) as picture:
+    with Pillow.open(io.BytesIO(data)) as image:
         pixels = []
-        for at in range(getattr(picture, "n_frames", 1)):
-            picture.seek(at)
-            pixels.append(picture.convert("RGBA").tobytes())
+        for at in range(getattr(image, "n_frames", 1)):
+            image.seek(at)
+            pixels.append(image.convert("RGBA").tobytes())
         return pixels
 
 
@@ -108,7 +127,7 @@ class TestMetadata:
         assert images.load(data, wanted=KEEPING).data == data
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-    def test_what_the_colours_need_is_kept(self, kind: str) -> None:
+    def test_what_the_colors_need_is_kept(self, kind: str) -> None:
         assert decoded(images.load(NOTED[kind]).data).info["icc_profile"] == SRGB
 
     def test_a_png_keeps_its_gamma_and_density(self) -> None:
@@ -148,7 +167,7 @@ class TestMetadata:
         assert images.load(odd).data == plain
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-    def test_none_is_left_in_a_picture_that_was_made_smaller(self, kind: str) -> None:
+    def test_none_is_left_in_an_image_that_was_made_smaller(self, kind: str) -> None:
         data = encoded(photo((300, 200)), kind, exif=exif(6), xmp=XMP)
         assert NOTE in data
 
@@ -158,7 +177,7 @@ class TestMetadata:
         assert (decoded(sent).getexif(), decoded(sent).info.get("xmp")) == ({}, None)
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-    def test_in_a_picture_made_smaller_it_is_kept_on_request_and_upright(self, kind: str) -> None:
+    def test_in_an_image_made_smaller_it_is_kept_on_request_and_upright(self, kind: str) -> None:
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
         data = encoded(photo((300, 200)), kind, exif=exif(6), xmp=XMP, pnginfo=texts)
@@ -170,11 +189,17 @@ class TestMetadata:
         assert sent.getexif().get(0x0112, 1) == 1
         if kind != "TIFF":  # of which Pillow writes neither
             assert sent.getexif().get_ifd(0x8825)[1] == "N"
-            assert b'tiff:Orientation="1"' in (sent.info.get("xmp") or sent.info["XML:com.adobe.xmp"].encode())
+            assert b'tiff:Orientation="1"' in (
+                sent.info.get("xmp") or sent.info["XML:com.adobe.xmp"].encode()
+            )
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-    def test_damaged_exif_is_no_reason_to_refuse_a_picture(self) -> None:
-        data = encoded(photo((300, 200)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\x88\x25\0\4\0\0\0\1\0\0\0\x08")
+    def test_damaged_exif_is_no_reason_to_refuse_an_image(self) -> None:
+        data = encoded(
+            photo((300, 200)),
+            "JPEG",
+            exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\x88\x25\0\4\0\0\0\1\0\0\0\x08",
+        )
 
         image = images.load(data, wanted=Preparation(max_side=100, keep_metadata=True))
 
@@ -198,9 +223,11 @@ class TestOrientation:
         assert image.original is None or (image.original.width, image.original.height) == (210, 140)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_a_part_is_one_of_the_upright_picture(self, orientation: int, tmp_path: object) -> None:
+    def test_a_part_is_one_of_the_upright_image(self, orientation: int, tmp_path: object) -> None:
         path = tmp_path / "a.png"  # type: ignore[operator]
-        path.write_bytes(encoded(TURNED_BACK[orientation](photo((96, 64))), "PNG", exif=exif(orientation)))
+        path.write_bytes(
+            encoded(TURNED_BACK[orientation](photo((96, 64))), "PNG", exif=exif(orientation))
+        )
 
         image = images.load(f"{path}#xywh=10,5,30,20")
 
@@ -212,17 +239,25 @@ class TestOrientation:
     ) -> None:
         whole = photo((1600, 1200))
         path = tmp_path / "a.jpg"  # type: ignore[operator]
-        path.write_bytes(encoded(TURNED_BACK[orientation](whole), "JPEG", exif=exif(orientation), quality=95))
+        path.write_bytes(
+            encoded(TURNED_BACK[orientation](whole), "JPEG", exif=exif(orientation), quality=95)
+        )
 
         image = images.load(f"{path}#xywh=600,300,800,600", wanted=Preparation(max_side=100))
 
         assert (image.width, image.height) == (100, 75)
-        assert difference(decoded(image.data), whole.resize((100, 75), box=(600, 300, 1400, 900))) < 4
+        assert (
+            difference(decoded(image.data), whole.resize((100, 75), box=(600, 300, 1400, 900))) < 4
+        )
 
     @pytest.mark.parametrize("orientation", [2, 3, 6, 8])
     @pytest.mark.parametrize("subsampling", [0, 1, 2])
-    def test_a_jpeg_loses_next_to_nothing_when_it_is_turned(self, orientation: int, subsampling: int) -> None:
-        stored = encoded(photo((96, 64)), "JPEG", quality=70, subsampling=subsampling, exif=exif(orientation))
+    def test_a_jpeg_loses_next_to_nothing_when_it_is_turned(
+        self, orientation: int, subsampling: int
+    ) -> None:
+        stored = encoded(
+            photo((96, 64)), "JPEG", quality=70, subsampling=subsampling, exif=exif(orientation)
+        )
 
         sent = images.load(stored).data
 
@@ -269,7 +304,9 @@ class TestSize:
         drawn = Pillow.new("RGB", (1000, 600), "white")
         drawn.paste("red", (100, 100, 300, 300))
 
-        assert images.load(encoded(photo((1000, 600)), "PNG"), wanted=small).media_type == "image/jpeg"
+        assert (
+            images.load(encoded(photo((1000, 600)), "PNG"), wanted=small).media_type == "image/jpeg"
+        )
         assert images.load(encoded(drawn, "PNG"), wanted=small).media_type == "image/png"
         assert images.load(encoded(drawn, "JPEG"), wanted=small).media_type == "image/jpeg"
 
@@ -285,16 +322,20 @@ class TestSize:
         assert sizes == [500, 500, 500, 512, 512]
 
     @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-    def test_of_an_animation_that_is_too_large_the_first_picture_is_sent_and_that_is_said(self, kind: str) -> None:
-        data = encoded(photo((300, 200)), kind, save_all=True, append_images=[Pillow.new("RGB", (300, 200))])
+    def test_of_an_animation_that_is_too_large_the_first_image_is_sent_and_that_is_said(
+        self, kind: str
+    ) -> None:
+        data = encoded(
+            photo((300, 200)), kind, save_all=True, append_images=[Pillow.new("RGB", (300, 200))]
+        )
 
         image = images.load(data, "party", wanted=Preparation(max_side=150))
 
-        assert image.notice == "party is an animation: only its first picture is sent"
+        assert image.notice == "party is an animation: only its first image is sent"
         assert difference(decoded(image.data), photo((150, 100))) < 12
 
 
-class TestColours:
+class TestColors:
     """Modes that few programs expect arrive as a person sees them."""
 
     def test_cmyk_becomes_rgb(self) -> None:
@@ -305,14 +346,16 @@ class TestColours:
         assert opened.mode == "RGB"
         assert difference(opened, photo()) < 5
 
-    def test_a_profile_of_other_colours_than_the_pixels_have_is_dropped(self) -> None:
+    def test_a_profile_of_other_colors_than_the_pixels_have_is_dropped(self) -> None:
         data = encoded(photo(mode="CMYK"), "JPEG", icc_profile=LAB)
 
         assert "icc_profile" not in decoded(images.load(data).data).info
 
     @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-    def test_16_bits_of_grey_become_8(self, kind: str) -> None:
-        ramp = Pillow.frombytes("I;16", (256, 1), b"".join(struct.pack("<H", at * 257) for at in range(256)))
+    def test_16_bits_of_gray_become_8(self, kind: str) -> None:
+        ramp = Pillow.frombytes(
+            "I;16", (256, 1), b"".join(struct.pack("<H", at * 257) for at in range(256))
+        )
 
         opened = open_as(images.load(encoded(ramp, kind)), "png")
 
@@ -320,7 +363,11 @@ class TestColours:
 
     @pytest.mark.parametrize("mode", ["I", "F"])
     def test_numbers_without_limits_are_scaled_to_what_there_is(self, mode: str) -> None:
-        ramp = Pillow.frombytes("L", (256, 1), bytes(range(256))).convert(mode).point(lambda value: value * 1000 - 500)
+        ramp = (
+            Pillow.frombytes("L", (256, 1), bytes(range(256)))
+            .convert(mode)
+            .point(lambda value: value * 1000 - 500)
+        )
 
         opened = open_as(images.load(encoded(ramp, "TIFF")), "png")
 
@@ -329,21 +376,28 @@ class TestColours:
         assert all(after - before in (0, 1, 2) for before, after in pairwise(levels))
 
     @pytest.mark.parametrize(
-        ("picture", "corner"),
+        ("image", "corner"),
         [
-            (Pillow.new("RGBA", (300, 200), (200, 100, 50, 128)), (199, 99, 49, 128)),  # rounded once
+            (
+                Pillow.new("RGBA", (300, 200), (200, 100, 50, 128)),
+                (199, 99, 49, 128),
+            ),  # rounded once
             (Pillow.new("LA", (300, 200), (200, 128)), (199, 199, 199, 128)),
         ],
     )
-    def test_what_can_be_seen_through_stays_so(self, picture: Pillow.Image, corner: tuple[int, ...]) -> None:
-        opened = open_as(images.load(encoded(picture, "PNG"), wanted=Preparation(max_side=100)), "png")
+    def test_what_can_be_seen_through_stays_so(
+        self, image: Pillow.Image, corner: tuple[int, ...]
+    ) -> None:
+        opened = open_as(
+            images.load(encoded(image, "PNG"), wanted=Preparation(max_side=100)), "png"
+        )
 
         assert opened.convert("RGBA").getpixel((50, 30)) == corner
 
-    def test_a_palette_with_a_transparent_colour_stays_see_through(self) -> None:
-        picture = Pillow.new("P", (300, 200), 1)
-        picture.putpalette([255, 0, 0, 0, 255, 0])
-        data = encoded(picture, "PNG", transparency=1)
+    def test_a_palette_with_a_transparent_color_stays_see_through(self) -> None:
+        image = Pillow.new("P", (300, 200), 1)
+        image.putpalette([255, 0, 0, 0, 255, 0])
+        data = encoded(image, "PNG", transparency=1)
 
         opened = open_as(images.load(data, wanted=Preparation(max_side=100)), "png")
 
@@ -357,9 +411,9 @@ class TestColours:
     @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
     @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF"])
     def test_common_modes_are_what_they_were(self, mode: str, kind: str) -> None:
-        picture = photo((300, 200)).convert(mode)
+        source_image = photo((300, 200)).convert(mode)
 
-        image = images.load(encoded(picture, kind), wanted=Preparation(max_side=150))
+        image = images.load(encoded(source_image, kind), wanted=Preparation(max_side=150))
 
-        expected = picture.convert("RGB").resize((150, 100), Pillow.Resampling.BICUBIC)
-        assert difference(decoded(image.data), expected) < 10  # a GIF has 256 colours
+        expected = source_image.convert("RGB").resize((150, 100), Pillow.Resampling.BICUBIC)
+        assert difference(decoded(image.data), expected) < 10  # a GIF has 256 colors

@@ -61,7 +61,10 @@ def test_a_text_is_split_however_it_is_cut(text: str, reasoning: str, answer: st
 def test_what_is_sure_is_given_at_once() -> None:
     splitter = Splitter()
 
-    assert [list(splitter.feed(piece)) for piece in ("<think>why", " not</thi", "nk>", "he", "llo ", "you")] == [
+    assert [
+        list(splitter.feed(piece))
+        for piece in ("<think>why", " not</thi", "nk>", "he", "llo ", "you")
+    ] == [
         [ReasoningDelta("why")],
         [ReasoningDelta(" not")],
         [],
@@ -72,7 +75,20 @@ def test_what_is_sure_is_given_at_once() -> None:
 
 
 words = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "<sep>", "<reasoning>", "<", ">", "a", " ", "\n", "</"]
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "<sep>",
+        "<reasoning>",
+        "<",
+        ">",
+        "a",
+        " ",
+        "\n",
+        "</",
+    ]
 )
 
 

@@ -28,8 +28,8 @@ from PIL import Image
 
 from reka_cli.sandbox import instances
 from reka_cli.sandbox.answers import measure
-from reka_cli.sandbox.faults import model_names
-from reka_cli.sandbox.state import State
+from reka_cli.sandbox.built_in_faults import model_names
+from reka_cli.sandbox.state import SandboxState
 
 OFFERED = (
     "400 401 401-once 402 403 404 429 429-later 429-once 500 503 503-once html hang-up silent empty cut length filtered "
@@ -47,7 +47,9 @@ NO_IMAGE = {
 
 def fetch(url: str, body: object = None, **headers: str) -> tuple[int, str]:
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {name.replace("_", "-"): value for name, value in headers.items()})
+    request = urllib.request.Request(
+        url, data, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=20) as response:
@@ -129,8 +131,13 @@ def test_without_stream_the_answer_is_one_object(service: Service) -> None:
         ([{"type": "human"}], "'text'"),
     ],
 )  # fmt: skip
-def test_what_breaks_the_rules_of_the_wire_is_refused(service: Service, turns: Any, message: str) -> None:
-    assert chat(service, turns) == (400, json.dumps({"error": {"message": f"malformed request: {message}"}}))
+def test_what_breaks_the_rules_of_the_protocol_is_refused(
+    service: Service, turns: Any, message: str
+) -> None:
+    assert chat(service, turns) == (
+        400,
+        json.dumps({"error": {"message": f"malformed request: {message}"}}),
+    )
 
 
 def test_without_a_token_nothing_is_taken(service: Service) -> None:
@@ -138,17 +145,25 @@ def test_without_a_token_nothing_is_taken(service: Service) -> None:
 
     assert fetch(f"{service.url}/api/chat", {}) == refused
     assert fetch(f"{service.url}/api/upload-image", {}) == refused
-    assert fetch(f"{service.url}/api/chat", {}, Authorization=f"Basic {service.server.token}") == refused
+    assert (
+        fetch(f"{service.url}/api/chat", {}, Authorization=f"Basic {service.server.token}")
+        == refused
+    )
 
 
-def test_what_is_no_picture_is_not_taken(service: Service) -> None:
+def test_what_is_no_image_is_not_taken(service: Service) -> None:
     form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.png"\r\nContent-Type: image/png\r\n\r\ntext\r\n--b--\r\n'
-    headers = {"Authorization": f"Bearer {service.server.token}", "Content_Type": "multipart/form-data; boundary=b"}
+    headers = {
+        "Authorization": f"Bearer {service.server.token}",
+        "Content_Type": "multipart/form-data; boundary=b",
+    }
 
-    no_picture = fetch(f"{service.url}/api/upload-image", form, **headers)
-    no_part = fetch(f"{service.url}/api/upload-image", form.replace(b'"image"', b'"file"'), **headers)
+    no_image = fetch(f"{service.url}/api/upload-image", form, **headers)
+    no_part = fetch(
+        f"{service.url}/api/upload-image", form.replace(b'"image"', b'"file"'), **headers
+    )
 
-    assert no_picture == (400, '{"error": {"message": "the part named image is no picture"}}')
+    assert no_image == (400, '{"error": {"message": "the part named image is no image"}}')
     assert no_part == (400, '{"error": {"message": "there is no part named image"}}')
 
 
@@ -158,7 +173,7 @@ def test_other_paths_are_not_found(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("colour", "name"),
+    ("color", "name"),
     [
         ((255, 0, 0), "red (#ff0000)"),
         ((0, 0, 0), "black (#000000)"),
@@ -167,14 +182,14 @@ def test_other_paths_are_not_found(service: Service) -> None:
         ((40, 150, 60), "green (#28963c)"),
     ],
 )
-def test_a_colour_has_the_name_people_give_it(colour: tuple[int, int, int], name: str) -> None:
+def test_a_color_has_the_name_people_give_it(color: tuple[int, int, int], name: str) -> None:
     buffer = io.BytesIO()
-    Image.new("RGB", (3, 2), colour).save(buffer, "PNG")
+    Image.new("RGB", (3, 2), color).save(buffer, "PNG")
 
-    picture = measure(buffer.getvalue())
+    image = measure(buffer.getvalue())
 
-    assert picture is not None
-    assert (picture.format, picture.width, picture.height, picture.colour) == ("PNG", 3, 2, name)
+    assert image is not None
+    assert (image.format, image.width, image.height, image.color) == ("PNG", 3, 2, name)
 
 
 def test_exif_is_seen() -> None:
@@ -208,23 +223,31 @@ def test_the_faults_can_be_listed(run: Run) -> None:
         ("sandbox-4299", "sandbox-429 | sandbox-402 | sandbox-429-once"),
         ("sandbox-stalled", "sandbox-stall | sandbox-silent | sandbox-text"),
         ("sandbox429", "sandbox-429 | sandbox-402 | sandbox"),
-        ("sandbox-rewrite", "sandbox-text | sandbox-empty | sandbox-filtered"),  # only the tests have it
+        (
+            "sandbox-rewrite",
+            "sandbox-text | sandbox-empty | sandbox-filtered",
+        ),  # only the tests have it
     ],
 )
-def test_a_model_that_does_not_exist_is_an_error_with_the_closest_ones(run: Run, model: str, closest: str) -> None:
+def test_a_model_that_does_not_exist_is_an_error_with_the_closest_ones(
+    run: Run, model: str, closest: str
+) -> None:
     told = f"error: there is no model '{model}' here\nhint: -m {closest}\n"
 
     assert run("ask", "hello", "--provider", "sandbox", "-m", model) == Result(5, "", told)
 
 
-def test_a_server_refuses_a_model_that_does_not_exist_on_both_wires(
+def test_a_server_refuses_a_model_that_does_not_exist_on_both_protocols(
     run: Run, service: Service, web_env: dict[str, str]
 ) -> None:
     message = "there is no model 'sandbox-4299'; the closest: sandbox-429, sandbox-422, sandbox-402"
 
     status, body = chat(service, [human("hello")], model_name="sandbox-4299")
     assert (status, json.loads(body)) == (404, {"error": {"message": message}})
-    assert complete(service, [user("hello")], model="sandbox-4299") == (404, refused(message, "not_found_error"))
+    assert complete(service, [user("hello")], model="sandbox-4299") == (
+        404,
+        refused(message, "not_found_error"),
+    )
     for env in (web_env, {"REKA_API_BASE": f"{service.url}/v1"}):
         told = f"error: {service.host} answered 404: {message}\n"
         assert run("ask", "hello", "-m", "sandbox-4299", env=env) == Result(5, "", told)
@@ -252,7 +275,9 @@ def test_the_command_prints_what_to_export_and_serves(run: Run, clean_env: dict[
     with zygote.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(7)]
-        exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line)
+        exported = dict(
+            line.removeprefix("export ").strip().split("=", 1) for line in lines if "export" in line
+        )
         api_base = exported.pop("REKA_API_BASE")
         result = run("ask", "hello", env=exported)
         process.send_signal(signal.SIGINT)
@@ -269,7 +294,12 @@ def test_a_client_that_goes_away_leaves_the_server_well(service: Service) -> Non
     import socket
 
     port = int(service.host.rpartition(":")[2])
-    for half_a_request in (b"", b"GET /", b"POST /api/chat HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", os.urandom(200)):
+    for half_a_request in (
+        b"",
+        b"GET /",
+        b"POST /api/chat HTTP/1.1\r\nContent-Length: 100\r\n\r\n{",
+        os.urandom(200),
+    ):
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(half_a_request)
 
@@ -289,8 +319,10 @@ def test_a_body_without_its_length_is_refused(service: Service) -> None:
 
 
 def complete(service: Service, messages: object, **more: Any) -> tuple[int, Any]:
-    """Ask over the API's wire, without a stream."""
-    status, body = fetch(f"{service.url}/v1/chat/completions", {"model": "sandbox", "messages": messages, **more})
+    """Ask over the API's protocol, without a stream."""
+    status, body = fetch(
+        f"{service.url}/v1/chat/completions", {"model": "sandbox", "messages": messages, **more}
+    )
     return status, json.loads(body) if body else None
 
 
@@ -303,7 +335,10 @@ def user(content: object) -> dict[str, object]:
 
 
 def media(kind: str, data: bytes, media_type: str) -> dict[str, Any]:
-    return {"type": kind, kind: {"url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}}
+    return {
+        "type": kind,
+        kind: {"url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"},
+    }
 
 
 CAT_PART = media("image_url", CAT.read_bytes(), "image/jpeg")
@@ -339,7 +374,9 @@ def listen(service: Service, model: str, **more: Any) -> tuple[list[dict[str, An
         connection.close()
     if data.endswith(b"data: [DONE]\n\n"):
         data, ended_by = data.removesuffix(b"data: [DONE]\n\n"), "[DONE]"
-    chunks = [json.loads(block.removeprefix("data: ")) for block in data.decode().split("\n\n") if block]
+    chunks = [
+        json.loads(block.removeprefix("data: ")) for block in data.decode().split("\n\n") if block
+    ]
     return chunks, _heard(chunks, ended_by)
 
 
@@ -385,20 +422,34 @@ BODIES = {
     "401": (401, '{"error": {"type": "sandbox", "message": "Unauthorized"}}'),
     "401-once": (401, '{"error": {"type": "sandbox", "message": "Unauthorized"}}'),
     "402": (402, '{"error": {"type": "sandbox", "message": "P001: Insufficient Balance"}}'),
-    "403": (403, "<!doctype html><title>Just a moment...</title><p>sandbox: this stands for a challenge page"),
+    "403": (
+        403,
+        "<!doctype html><title>Just a moment...</title><p>sandbox: this stands for a challenge page",
+    ),
     "404": (404, '{"error": {"type": "sandbox", "message": "no such model"}}'),
     "413": (413, ""),
     "422": (422, '{"detail": [{"msg": "field required"}]}'),
-    **dict.fromkeys(("429", "429-later", "429-once"), (429, '{"error": {"type": "sandbox", "message": "slow down"}}')),
+    **dict.fromkeys(
+        ("429", "429-later", "429-once"),
+        (429, '{"error": {"type": "sandbox", "message": "slow down"}}'),
+    ),
     "500": (500, '{"error": {"type": "sandbox", "message": "internal error"}}'),
     "502": (502, "<h1>Bad Gateway</h1>"),
-    **dict.fromkeys(("503", "503-once"), (503, '{"error": {"type": "sandbox", "message": "overloaded"}}')),
+    **dict.fromkeys(
+        ("503", "503-once"), (503, '{"error": {"type": "sandbox", "message": "overloaded"}}')
+    ),
     "504": (504, ""),
-    "html": (200, "<!doctype html><title>Just a moment...</title><p>sandbox: this stands for a challenge page"),
+    "html": (
+        200,
+        "<!doctype html><title>Just a moment...</title><p>sandbox: this stands for a challenge page",
+    ),
     "redirect": (302, "https://elsewhere.invalid/"),
     "detail": (400, '{"detail": "the sandbox refuses this request"}'),
     "empty-400": (400, ""),
-    "balance": (429, '{"error": {"type": "rate_limit_error", "message": "P001: Insufficient Balance"}}'),
+    "balance": (
+        429,
+        '{"error": {"type": "rate_limit_error", "message": "P001: Insufficient Balance"}}',
+    ),
 }
 LAST_EVENTS = {  # of streams that are not JSON throughout
     "garbage": "data: {not json",
@@ -409,11 +460,22 @@ LAST_EVENTS = {  # of streams that are not JSON throughout
 
 
 def test_every_fault_is_known_on_the_api_too() -> None:
-    assert sorted([*STREAMS, *BODIES, *LAST_EVENTS, "hang-up"]) == sorted(FAULTS.keys() - HOSTILE.keys())
+    assert sorted([*STREAMS, *BODIES, *LAST_EVENTS, "hang-up"]) == sorted(
+        FAULTS.keys() - HOSTILE.keys()
+    )
 
 
 @pytest.mark.parametrize(
-    "fault", ["continue", "odd-headers", "trailers", "byte-by-byte", "negative-length", "two-framings", "http-1.0"]
+    "fault",
+    [
+        "continue",
+        "odd-headers",
+        "trailers",
+        "byte-by-byte",
+        "negative-length",
+        "two-framings",
+        "http-1.0",
+    ],
 )
 def test_what_is_odd_but_allowed_can_be_read_by_others(service: Service, fault: str) -> None:
     assert listen(service, f"sandbox-{fault}")[1] == GOOD
@@ -436,7 +498,9 @@ def test_a_stream_ends_when_its_client_is_gone(service: Service) -> None:
     before = threading.enumerate()
     listen(service, "sandbox-silent")
 
-    serving = [one for one in threading.enumerate() if "process_request" in one.name and one not in before]
+    serving = [
+        one for one in threading.enumerate() if "process_request" in one.name and one not in before
+    ]
     for thread in serving:
         thread.join(20)
     assert [thread for thread in serving if thread.is_alive()] == []
@@ -485,7 +549,11 @@ def test_without_stream_the_api_puts_the_same_into_one_object(
 ) -> None:
     status, answer = complete(service, [user("hello")], model=f"sandbox-{fault}")
 
-    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", **message},
+        "finish_reason": finish_reason,
+    }
     assert (status, answer["choices"]) == (200, [choice])
 
 
@@ -497,7 +565,9 @@ def test_without_stream_an_error_of_the_api_is_the_object(service: Service) -> N
 
 
 def test_the_stream_of_the_api_is_new_text_then_the_reason_then_usage(service: Service) -> None:
-    chunks, heard = listen(service, "any", messages=[{"role": "system", "content": "be brief"}, user("hello")])
+    chunks, heard = listen(
+        service, "any", messages=[{"role": "system", "content": "be brief"}, user("hello")]
+    )
 
     head = {
         "id": chunks[0]["id"],
@@ -511,8 +581,12 @@ def test_the_stream_of_the_api_is_new_text_then_the_reason_then_usage(service: S
     assert chunks[0]["choices"] == [
         {"index": 0, "delta": {"role": "assistant", "content": None}, "finish_reason": None}
     ]
-    assert chunks[1]["choices"] == [{"index": 0, "delta": {"content": "This"}, "finish_reason": None}]
-    assert chunks[2]["choices"] == [{"index": 0, "delta": {"content": " is"}, "finish_reason": None}]
+    assert chunks[1]["choices"] == [
+        {"index": 0, "delta": {"content": "This"}, "finish_reason": None}
+    ]
+    assert chunks[2]["choices"] == [
+        {"index": 0, "delta": {"content": " is"}, "finish_reason": None}
+    ]
     assert chunks[-2]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
     usage = {"prompt_tokens": 3, "completion_tokens": 20, "total_tokens": 23}
     assert chunks[-1] == head | {"choices": [], "usage": usage}
@@ -540,11 +614,21 @@ def test_the_faulty_chunks_lack_choices_or_a_delta(service: Service) -> None:
     [
         ("sandbox", 10, Heard(HALF, finish_reason="length", ended_by="[DONE]")),
         ("sandbox", 20, GOOD),
-        ("sandbox-reasoning", 2, Heard(reasoning_content="The sandbox", finish_reason="length", ended_by="[DONE]")),
-        ("sandbox-reasoning", 14, Heard("This is", TRACE, finish_reason="length", ended_by="[DONE]")),
+        (
+            "sandbox-reasoning",
+            2,
+            Heard(reasoning_content="The sandbox", finish_reason="length", ended_by="[DONE]"),
+        ),
+        (
+            "sandbox-reasoning",
+            14,
+            Heard("This is", TRACE, finish_reason="length", ended_by="[DONE]"),
+        ),
     ],
 )
-def test_max_tokens_are_words_said_and_thought(service: Service, model: str, max_tokens: int, heard: Heard) -> None:
+def test_max_tokens_are_words_said_and_thought(
+    service: Service, model: str, max_tokens: int, heard: Heard
+) -> None:
     assert listen(service, model, max_tokens=max_tokens, seed=1, temperature=0.5)[1] == heard
 
 
@@ -586,7 +670,10 @@ def test_the_api_takes_any_key_but_the_bad_one(service: Service) -> None:
     ]
 
     assert statuses == [200, 200, 200]
-    assert fetch(f"{service.url}/v1/chat/completions", body, Authorization="Bearer sandbox-bad-key") == unauthorized
+    assert (
+        fetch(f"{service.url}/v1/chat/completions", body, Authorization="Bearer sandbox-bad-key")
+        == unauthorized
+    )
     assert fetch(f"{service.url}/v1/models", Authorization="Bearer sandbox-bad-key") == unauthorized
 
 
@@ -596,18 +683,22 @@ def test_wrong_methods_and_paths_of_the_api_are_told(service: Service) -> None:
     assert fetch(f"{service.url}/v1/responses", {}) == (404, '{"detail": "Not Found"}')
 
 
-def test_the_api_measures_pictures_as_the_web_does(service: Service) -> None:
+def test_the_api_measures_images_as_the_web_does(service: Service) -> None:
     form = (
         b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
         + CAT.read_bytes()
         + b"\r\n--b--\r\n"
     )
-    headers = {"Authorization": f"Bearer {service.server.token}", "Content_Type": "multipart/form-data; boundary=b"}
+    headers = {
+        "Authorization": f"Bearer {service.server.token}",
+        "Content_Type": "multipart/form-data; boundary=b",
+    }
     url = json.loads(fetch(f"{service.url}/api/upload-image", form, **headers)[1])["media_url"]
     _, of_web = chat(service, [human("What is it?", image_url=url, media_type="image")])
 
     _, of_api = complete(
-        service, [user([CAT_PART, {"type": "text", "text": "What is"}, {"type": "text", "text": "it?"}])]
+        service,
+        [user([CAT_PART, {"type": "text", "text": "What is"}, {"type": "text", "text": "it?"}])],
     )
 
     assert of_api["choices"][0]["message"]["content"] == json.loads(of_web)["text"]
@@ -631,7 +722,12 @@ def test_a_video_is_not_decoded(service: Service) -> None:
 
 
 def test_a_conversation_over_the_api_is_counted_without_its_system_text(service: Service) -> None:
-    turns = [{"role": "system", "content": "be brief"}, user("a"), {"role": "assistant", "content": "b"}, user("c")]
+    turns = [
+        {"role": "system", "content": "be brief"},
+        user("a"),
+        {"role": "assistant", "content": "b"},
+        user("c"),
+    ]
 
     _, answer = complete(service, turns)
 
@@ -654,14 +750,16 @@ def test_a_conversation_over_the_api_is_counted_without_its_system_text(service:
         ([user(None)], "messages: the content of the role user must be a string or a list of parts"),
         ([user([{"type": "image_url", "image_url": CAT_PART["image_url"]["url"]}])], "messages: a part must be text, or an image_url or video_url with an object that has a url"),
         ([user([{"type": "input_audio"}])], "messages: a part must be text, or an image_url or video_url with an object that has a url"),
-        ([user([{"type": "image_url", "image_url": {"url": "https://elsewhere.invalid/"}}])], "messages: the sandbox fetches nothing: a picture must be a data URL with base64"),
+        ([user([{"type": "image_url", "image_url": {"url": "https://elsewhere.invalid/"}}])], "messages: the sandbox fetches nothing: an image must be a data URL with base64"),
         ([user([{"type": "image_url", "image_url": {"url": "data:image/png;base64,?"}}])], "messages: a data URL is no base64"),
-        ([user([media("image_url", b"text", "image/png")])], "messages: an image_url is no picture"),
+        ([user([media("image_url", b"text", "image/png")])], "messages: an image_url is no image"),
         ([user([media("video_url", b"text", "image/png")])], "messages: a video_url claims to be no video"),
         ([user([CAT_PART] * 2), user([CAT_PART] * 2)], "messages: at most 3 images per prompt, not 4"),
     ],
 )  # fmt: skip
-def test_what_breaks_the_rules_of_the_api_is_refused(service: Service, messages: object, message: str) -> None:
+def test_what_breaks_the_rules_of_the_api_is_refused(
+    service: Service, messages: object, message: str
+) -> None:
     assert complete(service, messages) == (400, refused(message))
 
 
@@ -671,18 +769,28 @@ def test_what_breaks_the_rules_of_the_api_is_refused(service: Service, messages:
         ({"model": None}, "model: required, a string"),
         ({"max_tokens": 0}, "max_tokens: must be a positive integer"),
         ({"max_tokens": True}, "max_tokens: must be a positive integer"),
-        ({"response_format": {"type": "json_object"}}, "response_format: only text and json_schema are supported"),
-        ({"response_format": {"type": "json_schema"}}, "response_format: json_schema needs a schema"),
+        (
+            {"response_format": {"type": "json_object"}},
+            "response_format: only text and json_schema are supported",
+        ),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format: json_schema needs a schema",
+        ),
     ],
 )
-def test_options_that_the_api_does_not_have_are_refused(service: Service, more: dict[str, Any], message: str) -> None:
+def test_options_that_the_api_does_not_have_are_refused(
+    service: Service, more: dict[str, Any], message: str
+) -> None:
     assert complete(service, [user("hello")], **more) == (400, refused(message))
 
 
-def test_what_is_no_json_is_refused_by_both_wires(service: Service) -> None:
+def test_what_is_no_json_is_refused_by_both_protocols(service: Service) -> None:
     deep = b"[" * 100_000
     api_status, told = fetch(f"{service.url}/v1/chat/completions", deep)
-    web_status, _ = fetch(f"{service.url}/api/chat", deep, Authorization=f"Bearer {service.server.token}")
+    web_status, _ = fetch(
+        f"{service.url}/api/chat", deep, Authorization=f"Bearer {service.server.token}"
+    )
 
     assert (api_status, web_status) == (400, 400)
     assert json.loads(told)["error"]["message"].startswith("the body is no JSON: ")
@@ -699,7 +807,9 @@ PERSON = {
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
     "required": ["name", "age"],
 }
-ASKED_IN_WORDS = f"hello\n\nAnswer with JSON only, valid against this JSON Schema:\n{json.dumps(PERSON)}"
+ASKED_IN_WORDS = (
+    f"hello\n\nAnswer with JSON only, valid against this JSON Schema:\n{json.dumps(PERSON)}"
+)
 OF_SCHEMA = {
     "sandbox": '{"name": "sandbox", "age": 1}',
     "sandbox-fenced": '```json\n{"name": "sandbox", "age": 1}\n```',
@@ -726,19 +836,30 @@ def test_the_web_answers_a_schema_in_words_with_json(service: Service, model: st
 def test_json_that_is_wrong_once_is_right_the_next_time(service: Service) -> None:
     asked = [human(ASKED_IN_WORDS)]
 
-    answers = [json.loads(chat(service, asked, model_name="sandbox-bad-json-once")[1])["text"] for _ in range(3)]
+    answers = [
+        json.loads(chat(service, asked, model_name="sandbox-bad-json-once")[1])["text"]
+        for _ in range(3)
+    ]
 
     assert answers == ["{}", '{"name": "sandbox", "age": 1}', "{}"]
 
 
-def test_json_that_is_wrong_once_is_right_in_a_later_turn_whoever_is_asked(service: Service) -> None:
-    of_web = [human(ASKED_IN_WORDS), {"type": "model", "text": "{}"}, human(f"name is missing\n\n{ASKED_IN_WORDS}")]
+def test_json_that_is_wrong_once_is_right_in_a_later_turn_whoever_is_asked(
+    service: Service,
+) -> None:
+    of_web = [
+        human(ASKED_IN_WORDS),
+        {"type": "model", "text": "{}"},
+        human(f"name is missing\n\n{ASKED_IN_WORDS}"),
+    ]
     of_api = [user("hello"), {"role": "assistant", "content": "{}"}, user("name is missing")]
     response_format = {"type": "json_schema", "json_schema": {"schema": PERSON}}
 
     _, body = chat(service, of_web, model_name="sandbox-bad-json-once")
-    service.server.state = State(FAULTS)
-    _, answer = complete(service, of_api, model="sandbox-bad-json-once", response_format=response_format)
+    service.server.state = SandboxState(FAULTS)
+    _, answer = complete(
+        service, of_api, model="sandbox-bad-json-once", response_format=response_format
+    )
 
     texts = [json.loads(body)["text"], answer["choices"][0]["message"]["content"]]
     assert texts == ['{"name": "sandbox", "age": 1}'] * 2
@@ -746,7 +867,10 @@ def test_json_that_is_wrong_once_is_right_in_a_later_turn_whoever_is_asked(servi
 
 def test_the_latest_question_with_a_schema_counts(service: Service) -> None:
     turns = [human(ASKED_IN_WORDS), {"type": "model", "text": "{}"}, human("Do it again.")]
-    later = [*turns[:2], human('Answer with JSON only, valid against this JSON Schema:\n{"const": 7}')]
+    later = [
+        *turns[:2],
+        human('Answer with JSON only, valid against this JSON Schema:\n{"const": 7}'),
+    ]
     no_schema = [human("Answer with JSON only, valid against this JSON Schema:\nhello")]
 
     texts = [json.loads(chat(service, asked)[1])["text"] for asked in (turns, later, no_schema)]
@@ -760,10 +884,15 @@ def test_an_object_schema_without_properties_fails_as_at_reka(service: Service) 
         response_format = {"type": "json_schema", "json_schema": {"schema": schema}}
         return complete(service, [user("hello")], response_format=response_format)
 
-    told = refused("the sandbox fails at an object schema without properties, as Reka does", "server_error")
+    told = refused(
+        "the sandbox fails at an object schema without properties, as Reka does", "server_error"
+    )
     assert ask({"type": "object"}) == (503, told)
     assert ask({"type": "object", "properties": {}})[1]["choices"][0]["message"]["content"] == "{}"
-    assert ask({"$ref": "#/$defs/missing"}) == (400, refused("there is no #/$defs/missing in the schema"))
+    assert ask({"$ref": "#/$defs/missing"}) == (
+        400,
+        refused("there is no #/$defs/missing in the schema"),
+    )
 
 
 NODE = {
@@ -810,7 +939,7 @@ NODE = {
     ],
 )  # fmt: skip
 def test_what_answers_a_schema_satisfies_it(schema: Any, instance: object) -> None:
-    assert json.loads(instances.valid(schema)) == instance
+    assert json.loads(instances.valid_json(schema)) == instance
     jsonschema_rs.validate(schema, instance)
 
 
@@ -827,7 +956,7 @@ def test_what_answers_a_schema_satisfies_it(schema: Any, instance: object) -> No
 )
 def test_what_answers_a_schema_wrongly_violates_it(schema: Any) -> None:
     with pytest.raises(jsonschema_rs.ValidationError):
-        jsonschema_rs.validate(schema, json.loads(instances.invalid(schema)))
+        jsonschema_rs.validate(schema, json.loads(instances.invalid_json(schema)))
 
 
 @pytest.mark.parametrize(
@@ -845,17 +974,26 @@ def test_what_answers_a_schema_wrongly_violates_it(schema: Any) -> None:
 )  # fmt: skip
 def test_what_is_no_schema_is_told(schema: Any, message: str) -> None:
     with pytest.raises(ValueError) as told:  # noqa: PT011 - the whole message is compared
-        instances.valid(schema)
+        instances.valid_json(schema)
 
     assert str(told.value) == message
 
 
-@pytest.mark.parametrize("fault", ["reasoning", "reasoning-field", "think-tags", "reasoning-tags", "reasoning-length"])
+@pytest.mark.parametrize(
+    "fault", ["reasoning", "reasoning-field", "think-tags", "reasoning-tags", "reasoning-length"]
+)
 def test_reasoning_on_the_web_is_an_event_of_another_type(service: Service, fault: str) -> None:
     _, body = chat(service, [human("hello")], model_name=f"sandbox-{fault}", stream=True)
 
-    events = [json.loads(block.removeprefix("event: message\ndata: ")) for block in body.split("\n\n") if block]
-    texts = {kind: [event["text"] for event in events if event["type"] == kind] for kind in ("thinking", "model")}
+    events = [
+        json.loads(block.removeprefix("event: message\ndata: "))
+        for block in body.split("\n\n")
+        if block
+    ]
+    texts = {
+        kind: [event["text"] for event in events if event["type"] == kind]
+        for kind in ("thinking", "model")
+    }
     assert (texts["thinking"][0], texts["thinking"][-1]) == ("The", TRACE)
     assert (texts["model"][0], texts["model"][-1]) == ("This", WHOLE)
     assert events[-1]["finish_reason"] == "stop"

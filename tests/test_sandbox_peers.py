@@ -19,11 +19,11 @@ WHOLE = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It c
 MEASURED = """\
 This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.
 
-What it measured of your picture:
+What it measured of your image:
 
 - format: JPEG
 - size: 451 × 300 pixels, 30985 bytes
-- mean colour: light brown (#946f57)
+- mean color: light brown (#946f57)
 - EXIF metadata: none
 - SHA-256: fc898c685c70f36d349c985193d1121103966bad43aa69cb3d7114cb0430150f
 
@@ -53,8 +53,16 @@ def test_openai_gets_a_whole_answer(client: Any) -> None:
     answer = client.chat.completions.create(model="sandbox", messages=HELLO)
 
     choice = answer.choices[0]
-    assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", WHOLE, "stop")
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (1, 20, 21)
+    assert (choice.message.role, choice.message.content, choice.finish_reason) == (
+        "assistant",
+        WHOLE,
+        "stop",
+    )
+    assert (
+        answer.usage.prompt_tokens,
+        answer.usage.completion_tokens,
+        answer.usage.total_tokens,
+    ) == (1, 20, 21)
     assert answer.model == "default"
 
 
@@ -75,10 +83,15 @@ def test_openai_reads_the_trace_of_reasoning(client: Any) -> None:
     assert answer.choices[0].message.content == WHOLE
 
 
-def test_openai_sends_a_picture(client: Any) -> None:
-    parts = [{"type": "image_url", "image_url": {"url": CAT_URL}}, {"type": "text", "text": "What can you see?"}]
+def test_openai_sends_an_image(client: Any) -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": CAT_URL}},
+        {"type": "text", "text": "What can you see?"},
+    ]
 
-    answer = client.chat.completions.create(model="sandbox", messages=[{"role": "user", "content": parts}])
+    answer = client.chat.completions.create(
+        model="sandbox", messages=[{"role": "user", "content": parts}]
+    )
 
     assert answer.choices[0].message.content == MEASURED
 
@@ -90,18 +103,30 @@ def test_openai_lists_the_models(client: Any) -> None:
 
 
 def test_openai_gets_json_of_a_schema(client: Any) -> None:
-    response_format = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
+    response_format = {
+        "type": "json_schema",
+        "json_schema": {"name": "person", "strict": True, "schema": PERSON},
+    }
 
-    answer = client.chat.completions.create(model="sandbox", messages=HELLO, response_format=response_format)
+    answer = client.chat.completions.create(
+        model="sandbox", messages=HELLO, response_format=response_format
+    )
 
     assert answer.choices[0].message.content == '{"name": "sandbox", "age": 1}'
 
 
 def test_openai_is_told_that_a_key_is_bad(openai: Any, client: Any) -> None:
     with pytest.raises(openai.AuthenticationError) as told:
-        client.with_options(api_key="sandbox-bad-key").chat.completions.create(model="sandbox", messages=HELLO)
+        client.with_options(api_key="sandbox-bad-key").chat.completions.create(
+            model="sandbox", messages=HELLO
+        )
 
-    assert told.value.body == {"type": "authentication_error", "message": "Unauthorized", "code": None, "param": None}
+    assert told.value.body == {
+        "type": "authentication_error",
+        "message": "Unauthorized",
+        "code": None,
+        "param": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +140,9 @@ def test_openai_is_told_that_a_key_is_bad(openai: Any, client: Any) -> None:
         ("sandbox-hang-up", "APIConnectionError", "Connection error."),
     ],
 )
-def test_openai_knows_the_errors(openai: Any, client: Any, model: str, error: str, message: str) -> None:
+def test_openai_knows_the_errors(
+    openai: Any, client: Any, model: str, error: str, message: str
+) -> None:
     with pytest.raises(getattr(openai, error)) as told:
         client.chat.completions.create(model=model, messages=HELLO)
 
@@ -125,7 +152,9 @@ def test_openai_knows_the_errors(openai: Any, client: Any, model: str, error: st
 def test_openai_sees_an_error_inside_a_stream(openai: Any, client: Any) -> None:
     with (
         pytest.raises(openai.APIError, match="the sandbox gives up"),
-        client.chat.completions.create(model="sandbox-error-field", messages=HELLO, stream=True) as stream,
+        client.chat.completions.create(
+            model="sandbox-error-field", messages=HELLO, stream=True
+        ) as stream,
     ):
         list(stream)
 
@@ -141,12 +170,23 @@ def llm(service: Service, tmp_path: Path) -> Llm:
         f"- model_id: stand-in\n  model_name: sandbox\n  api_base: {service.url}/v1\n  vision: true\n  supports_schema: true\n"
     )
     # without plugins: those of the venv of a developer may be incomplete
-    mine = {"LLM_USER_PATH": str(tmp_path), "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "LLM_LOAD_PLUGINS": ""}
+    mine = {
+        "LLM_USER_PATH": str(tmp_path),
+        "HOME": str(tmp_path),
+        "NO_PROXY": "127.0.0.1",
+        "LLM_LOAD_PLUGINS": "",
+    }
 
     def llm(*arguments: str) -> str:
         command = [sys.executable, "-m", "llm", "-m", "stand-in", *arguments]
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        ended = subprocess.run(command, env=os.environ | mine, cwd=ROOT, text=True, timeout=60, check=False, **streams)
+        streams: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+        }
+        ended = subprocess.run(
+            command, env=os.environ | mine, cwd=ROOT, text=True, timeout=60, check=False, **streams
+        )
         assert ended.returncode == 0, ended.stdout
         return ended.stdout
 
@@ -163,7 +203,7 @@ def test_llm_gets_a_whole_answer(llm: Llm, service: Service) -> None:
     assert b'"stream":false' in service.received[0].body
 
 
-def test_llm_sends_a_picture(llm: Llm) -> None:
+def test_llm_sends_an_image(llm: Llm) -> None:
     assert llm("-a", "docs/images/cat.jpeg", "What can you see?") == f"{MEASURED}\n"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CAT, Run, write_cookies
-from misbehaviours import FORMATS
+from misbehaviors import FORMATS
 from tricks import ALL, forbidden
 
 from reka_cli import Client, RekaError
@@ -43,14 +43,16 @@ class Host:
 
 @pytest.fixture
 def host() -> Iterator[Callable[..., Host]]:
-    """Start a service of both wires that answers as is usual, but for some paths; and keep what came."""
+    """Start a service of both protocols that answers as is usual, but for some paths; and keep what came."""
     with contextlib.ExitStack() as stack:
 
         def host(address: str = "127.0.0.1", **replies: Reply) -> Host:
             usual = {
                 "/bff/auth/access_token": Reply(body=b'{"accessToken": "canary-token-5e55104"}'),
-                "/api/upload-image": Reply(body=b'{"media_url": "https://pictures.example/1"}'),
-                "/v1/models": Reply(body=b'{"data": [{"id": "m", "input_modalities": ["text", "image"]}]}'),
+                "/api/upload-image": Reply(body=b'{"media_url": "https://images.example/1"}'),
+                "/v1/models": Reply(
+                    body=b'{"data": [{"id": "m", "input_modalities": ["text", "image"]}]}'
+                ),
             }
             known = usual | replies
             server = stack.enter_context(ThreadingHTTPServer((address, 0), _handler(known)))
@@ -67,8 +69,12 @@ def _handler(replies: dict[str, Reply]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.server.host.came.append((self.path, {k.lower(): v for k, v in self.headers.items()}))  # type: ignore[attr-defined]
-            reply = replies.get(self.path, Reply(headers=[("Content-Type", "text/event-stream")], body=WHOLE))
+            self.server.host.came.append(
+                (self.path, {k.lower(): v for k, v in self.headers.items()})
+            )  # type: ignore[attr-defined]
+            reply = replies.get(
+                self.path, Reply(headers=[("Content-Type", "text/event-stream")], body=WHOLE)
+            )
             self.send_response_only(reply.status)
             self.flush_headers()
             for name, value in reply.headers:
@@ -87,10 +93,10 @@ def _handler(replies: dict[str, Reply]) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def config(home: Path, tmp_path: Path) -> Callable[[str, str], Config]:
-    """The configuration of somebody with a secret for a wire of a host."""
+    """The configuration of somebody with a secret for a protocol of a host."""
 
-    def config(wire: str, url: str) -> Config:
-        if wire == "api":
+    def config(protocol: str, url: str) -> Config:
+        if protocol == "api":
             return Config(home, provider="api", model="m", api_base=f"{url}/v1", api_key=KEY)
         cookies = write_cookies(tmp_path / "cookies.txt", {"appSession": COOKIE})
         return Config(home, provider="web", web_base=url, cookies_file=cookies)
@@ -99,13 +105,20 @@ def config(home: Path, tmp_path: Path) -> Callable[[str, str], Config]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize(("wire", "path"), [(wire, path) for wire, paths in REQUESTS.items() for path in paths])
+@pytest.mark.parametrize(
+    ("protocol", "path"),
+    [(protocol, path) for protocol, paths in REQUESTS.items() for path in paths],
+)
 def test_no_redirect_of_any_request_is_followed(
-    host: Callable[..., Host], config: Callable[[str, str], Config], wire: str, path: str, status: int
+    host: Callable[..., Host],
+    config: Callable[[str, str], Config],
+    protocol: str,
+    path: str,
+    status: int,
 ) -> None:
     elsewhere = host("127.0.0.2")
     own = host(**{path: Reply(status, [("Location", f"{elsewhere.url}{path}")])})
-    answer = Client(config=config(wire, own.url), retries=0).ask("hello", [CAT])
+    answer = Client(config=config(protocol, own.url), retries=0).ask("hello", [CAT])
     if path == "/v1/models":  # which only saves a refusal
         answer.read()
     else:
@@ -120,13 +133,18 @@ def test_no_redirect_of_any_request_is_followed(
 def test_cookies_that_a_service_sets_are_not_sent_back(
     host: Callable[..., Host], config: Callable[[str, str], Config]
 ) -> None:
-    hostile = [("Set-Cookie", f"{name}=canary-evil; Path=/") for name in ("a", "appSession", "Authorization", "$Path")]
-    body = b'{"accessToken": "canary-token-5e55104", "media_url": "https://pictures.example/1"}'
+    hostile = [
+        ("Set-Cookie", f"{name}=canary-evil; Path=/")
+        for name in ("a", "appSession", "Authorization", "$Path")
+    ]
+    body = b'{"accessToken": "canary-token-5e55104", "media_url": "https://images.example/1"}'
     own = host(**{path: Reply(headers=hostile, body=body) for path in REQUESTS["web"][:2]})
 
     Client(config=config("web", own.url)).ask("hello", [CAT]).read()
 
-    sent = [(path, headers.get("cookie"), headers.get("authorization")) for path, headers in own.came]
+    sent = [
+        (path, headers.get("cookie"), headers.get("authorization")) for path, headers in own.came
+    ]
     assert sent == [
         ("/bff/auth/access_token", f"appSession={COOKIE}", None),
         ("/api/upload-image", None, "Bearer canary-token-5e55104"),
@@ -173,22 +191,37 @@ PLACES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_no_trick_reaches_the_terminal_from_anywhere(run: Run, host: Callable[..., Host], place: str) -> None:
+def test_no_trick_reaches_the_terminal_from_anywhere(
+    run: Run, host: Callable[..., Host], place: str
+) -> None:
     own = host(**{"/v1/chat/completions": PLACES[place]()})
     env = {"REKA_API_BASE": f"{own.url}/v1"}
     ways = [[*debug, "-f", format_] for format_ in FORMATS for debug in ([], ["--debug", "-v"])]
-    results = [run("ask", "-n", "-m", "m", "hello", "--retries", "0", *way, env=env) for way in ways]
+    results = [
+        run("ask", "-n", "-m", "m", "hello", "--retries", "0", *way, env=env) for way in ways
+    ]
 
     assert [forbidden(result.stdout + result.stderr) for result in results] == [[]] * len(ways)
     assert {result.exit_code for result in results} <= {0, 4, 5, 7, 10}
 
 
 @pytest.mark.slow
-def test_no_trick_reaches_the_terminal_from_a_list_of_models(run: Run, host: Callable[..., Host]) -> None:
-    rows = [{"id": "m"}, {"id": ALL}, {"id": "x", "input_modalities": [ALL], "pricing": {"prompt": ALL}}]
+def test_no_trick_reaches_the_terminal_from_a_list_of_models(
+    run: Run, host: Callable[..., Host]
+) -> None:
+    rows = [
+        {"id": "m"},
+        {"id": ALL},
+        {"id": "x", "input_modalities": [ALL], "pricing": {"prompt": ALL}},
+    ]
     own = host(**{"/v1/models": Reply(body=json.dumps({"data": rows}).encode())})
     env = {"REKA_API_BASE": f"{own.url}/v1"}
-    asked = [["models"], ["models", "--json"], ["ask", "-n", "hello"], ["ask", "-n", "hello", str(CAT), "-m", "y"]]
+    asked = [
+        ["models"],
+        ["models", "--json"],
+        ["ask", "-n", "hello"],
+        ["ask", "-n", "hello", str(CAT), "-m", "y"],
+    ]
     results = [run(*arguments, env=env) for arguments in asked]
 
     assert [forbidden(result.stdout + result.stderr) for result in results] == [[]] * len(asked)
@@ -199,7 +232,7 @@ def test_no_trick_reaches_the_terminal_from_a_list_of_models(run: Run, host: Cal
 @pytest.mark.parametrize(
     "arguments",
     [["-i", NO_LINES[:200], "hello"], ["hello", "-f", NO_LINES], ["hello", "--provider", NO_LINES], [f"--{NO_LINES}"], ["hello", "--schema", NO_LINES]],
-    ids=["a picture", "a format", "a provider", "an option", "a schema"],
+    ids=["an image", "a format", "a provider", "an option", "a schema"],
 )  # fmt: skip
 def test_no_trick_reaches_the_terminal_from_an_argument(run: Run, arguments: list[str]) -> None:
     given = [one.replace("\0", "").replace("\ud83d", "") for one in arguments]

@@ -69,33 +69,44 @@ class TestTheCookiesOfASession:
             (NOW, NOW, None),
         ],
     )
-    def test_are_the_plain_one_beside_chunks_unless_it_ends_before_them(self, plain_expires_s, chunks_expire_s, header):
+    def test_are_the_plain_one_beside_chunks_unless_it_ends_before_them(
+        self, plain_expires_s, chunks_expire_s, header
+    ):
         plain, parts = cookie(expires_s=plain_expires_s), chunks(0, 1, expires_s=chunks_expire_s)
         assert [header_of([plain, *parts]), header_of([*parts, plain])] == [header, header]
 
     def test_are_the_plain_one_beside_later_chunks_with_a_gap(self):
         assert header_of([cookie(expires_s=SOON), *chunks(0, 2, expires_s=LATER)]) == "appSession=v"
 
-    @pytest.mark.parametrize("host", [CHAT, "www.reka.ai", "evilreka.ai", "reka.ai.evil.example", "reka.ai ", "", "ai"])
+    @pytest.mark.parametrize(
+        "host", [CHAT, "www.reka.ai", "evilreka.ai", "reka.ai.evil.example", "reka.ai ", "", "ai"]
+    )
     def test_are_none_of_another_host(self, host):
         assert header_of([cookie(host=host)]) is None
 
     @pytest.mark.parametrize("host", [SPACE, CHAT])
     def test_may_belong_to_the_whole_domain(self, host):
-        assert session_of([cookie(host="reka.ai")], host, NOW) == Session(host, (cookie(host="reka.ai"),))
+        assert session_of([cookie(host="reka.ai")], host, NOW) == Session(
+            host, (cookie(host="reka.ai"),)
+        )
 
     def test_of_the_host_itself_beat_those_of_the_domain(self):
         own, domain = cookie(value="own"), cookie(value="domain", host="reka.ai")
-        assert [header_of([own, domain]), header_of([domain, own])] == ["appSession=own", "appSession=own"]
+        assert [header_of([own, domain]), header_of([domain, own])] == [
+            "appSession=own",
+            "appSession=own",
+        ]
 
     @pytest.mark.parametrize(
-        ("expires_s", "header"), [(NOW - 1, None), (NOW, None), (NOW + 1, "appSession=v"), (0, None)]
+        ("expires_s", "header"),
+        [(NOW - 1, None), (NOW, None), (NOW + 1, "appSession=v"), (0, None)],
     )
     def test_have_not_expired(self, expires_s, header):
         assert header_of([cookie(expires_s=expires_s)]) == header
 
     @pytest.mark.parametrize(
-        "octet", ["\r", "\n", "\r\nX-Evil: 1", ";", ",", '"', "\\", " ", "\t", "\x00", "\x7f", "é", "🐈"]
+        "octet",
+        ["\r", "\n", "\r\nX-Evil: 1", ";", ",", '"', "\\", " ", "\t", "\x00", "\x7f", "é", "🐈"],
     )
     def test_have_no_octet_that_would_break_a_header(self, octet):
         values = [octet, f"a{octet}b", f"a{octet}", f"{octet}a"]
@@ -147,11 +158,16 @@ class TestSessionsOfSeveralHosts:
             (NOW, NOW, []),
         ],
     )
-    def test_come_with_the_one_that_lasts_longest_first(self, space_expires_s, chat_expires_s, order):
+    def test_come_with_the_one_that_lasts_longest_first(
+        self, space_expires_s, chat_expires_s, order
+    ):
         space, chat = cookie(expires_s=space_expires_s), cookie(expires_s=chat_expires_s, host=CHAT)
         both = {SPACE: Session(SPACE, (space,)), CHAT: Session(CHAT, (chat,))}
         expected = [both[host] for host in order]
-        assert [sessions([space, chat], NOW), sessions(iter([chat, space]), NOW)] == [expected, expected]
+        assert [sessions([space, chat], NOW), sessions(iter([chat, space]), NOW)] == [
+            expected,
+            expected,
+        ]
 
     def test_are_two_when_the_cookie_is_of_the_domain(self):
         found = sessions([cookie(host="reka.ai")], NOW)
@@ -167,7 +183,9 @@ class TestExpiry:
         [([None], None), ([SOON], SOON), ([LATER, SOON, None], SOON), ([None, None], None)],
     )
     def test_of_a_session_is_that_of_its_first_part_to_go(self, expiries, expires_s):
-        parts = tuple(cookie(f"appSession.{index}", expires_s=expiry) for index, expiry in enumerate(expiries))
+        parts = tuple(
+            cookie(f"appSession.{index}", expires_s=expiry) for index, expiry in enumerate(expiries)
+        )
         assert Session(SPACE, parts).expires_s == expires_s
 
 
@@ -195,47 +213,69 @@ class TestARefreshedSession:
             ("appSession=new; Expires=Fri, 15 Jan 99999 09:00:00 GMT", "new", None),
             ("appSession=new; Max-Age=60; Expires=Fri, 15 Jan 2027 09:00:00 GMT", "new", NOW + 60),
             ("appSession=new; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60", "new", NOW + 60),
-            ("appSession=new; Domain=.reka.ai; Path=/a b; HttpOnly; Secure; SameSite=None", "new", None),
+            (
+                "appSession=new; Domain=.reka.ai; Path=/a b; HttpOnly; Secure; SameSite=None",
+                "new",
+                None,
+            ),
             ("appSession=new; Secure; Partitioned; Priority=High; What Ever", "new", None),
         ],
     )
     def test_has_the_new_value_and_expiry(self, set_cookie, value, expires_s):
-        assert PLAIN.refreshed([set_cookie], NOW) == Session(SPACE, (cookie(value=value, expires_s=expires_s),))
+        assert PLAIN.refresh([set_cookie], NOW) == Session(
+            SPACE, (cookie(value=value, expires_s=expires_s),)
+        )
 
     @pytest.mark.parametrize(
         "set_cookie",
         [
             [],
             ["_ga=x; Max-Age=0", "appsession=x", "appSessionX=x", "appSession.x=x"],
-            ["", ";", "=", "appSession", "appSession; Max-Age=0", "x=1; appSession=x", "x=1, appSession=x"],
+            [
+                "",
+                ";",
+                "=",
+                "appSession",
+                "appSession; Max-Age=0",
+                "x=1; appSession=x",
+                "x=1, appSession=x",
+            ],
         ],
         ids=["nothing", "foreign_names", "no_cookies"],
     )
     def test_is_the_same_when_nothing_of_it_was_set(self, set_cookie):
-        assert [PLAIN.refreshed(set_cookie, NOW), CHUNKED.refreshed(set_cookie, NOW)] == [PLAIN, CHUNKED]
+        assert [PLAIN.refresh(set_cookie, NOW), CHUNKED.refresh(set_cookie, NOW)] == [
+            PLAIN,
+            CHUNKED,
+        ]
 
     def test_grows_into_chunks(self):
         gone = "appSession=; Path=/; Max-Age=0"
         received = [f"appSession.1=b; {AN_HOUR}", gone, f"appSession.0=a; {AN_HOUR}"]
-        expected = (cookie("appSession.0", "a", NOW + 3600), cookie("appSession.1", "b", NOW + 3600))
-        assert PLAIN.refreshed(received, NOW) == Session(SPACE, expected)
+        expected = (
+            cookie("appSession.0", "a", NOW + 3600),
+            cookie("appSession.1", "b", NOW + 3600),
+        )
+        assert PLAIN.refresh(received, NOW) == Session(SPACE, expected)
 
     def test_shrinks_into_a_plain_cookie(self):
         gone = [f"appSession.{index}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT" for index in (0, 1)]
         expected = Session(SPACE, (cookie(value="new", expires_s=NOW + 3600),))
-        assert CHUNKED.refreshed([*gone, f"appSession=new; {AN_HOUR}"], NOW) == expected
+        assert CHUNKED.refresh([*gone, f"appSession=new; {AN_HOUR}"], NOW) == expected
 
     def test_shrinks_into_fewer_chunks(self):
         received = ["appSession.0=a", "appSession.1=; Max-Age=0"]
-        assert CHUNKED.refreshed(received, NOW) == Session(SPACE, (cookie("appSession.0", "a"),))
+        assert CHUNKED.refresh(received, NOW) == Session(SPACE, (cookie("appSession.0", "a"),))
 
     def test_keeps_the_chunks_that_were_not_set(self):
         expected = (*chunks(0, expires_s=SOON), cookie("appSession.1", "b"))
-        assert CHUNKED.refreshed(["appSession.1=b"], NOW) == Session(SPACE, expected)
+        assert CHUNKED.refresh(["appSession.1=b"], NOW) == Session(SPACE, expected)
 
     def test_takes_the_place_of_a_cookie_of_the_domain(self):
         domain = Session(SPACE, (cookie(value="old", host="reka.ai"),))
-        assert domain.refreshed(["appSession=new; Domain=reka.ai"], NOW) == Session(SPACE, (cookie(value="new"),))
+        assert domain.refresh(["appSession=new; Domain=reka.ai"], NOW) == Session(
+            SPACE, (cookie(value="new"),)
+        )
 
     @pytest.mark.parametrize(
         "set_cookie",
@@ -250,13 +290,13 @@ class TestARefreshedSession:
         ],
     )
     def test_is_none_when_it_was_ended(self, set_cookie):
-        assert PLAIN.refreshed(set_cookie, NOW) is None
+        assert PLAIN.refresh(set_cookie, NOW) is None
 
     def test_is_none_when_a_chunk_of_it_was_ended(self):
-        assert CHUNKED.refreshed(["appSession.0=; Max-Age=0"], NOW) is None
+        assert CHUNKED.refresh(["appSession.0=; Max-Age=0"], NOW) is None
 
     def test_is_none_when_it_has_expired_meanwhile(self):
-        assert PLAIN.refreshed([], SOON) is None
+        assert PLAIN.refresh([], SOON) is None
 
 
 class TestWhatMayBeShown:
@@ -268,7 +308,11 @@ class TestWhatMayBeShown:
 
     def test_of_a_fingerprint_is_nothing_of_the_session(self):
         fingerprint = self.session.fingerprint
-        assert (len(fingerprint), set(fingerprint) <= set("0123456789abcdef"), CANARY in fingerprint) == (
+        assert (
+            len(fingerprint),
+            set(fingerprint) <= set("0123456789abcdef"),
+            CANARY in fingerprint,
+        ) == (
             64,
             True,
             False,
@@ -277,7 +321,10 @@ class TestWhatMayBeShown:
     def test_a_fingerprint_is_that_of_what_is_sent(self):
         same = Session(CHAT, (cookie(value=CANARY, expires_s=LATER, host="reka.ai"),))
         other = Session(SPACE, (cookie(value=CANARY + "2", expires_s=SOON),))
-        assert (same.fingerprint == self.session.fingerprint, other.fingerprint == self.session.fingerprint) == (
+        assert (
+            same.fingerprint == self.session.fingerprint,
+            other.fingerprint == self.session.fingerprint,
+        ) == (
             True,
             False,
         )

@@ -1,4 +1,4 @@
-"""`--show`: the picture in the terminal, above the answer."""
+"""`--show`: the image in the terminal, above the answer."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from PIL import Image as Pillow
 
 from reka_cli import images
 from reka_cli.messages import Image
-from reka_cli.render._show import Graphics, Screen, draw, graphics
+from reka_cli.render._show import Graphics, ScreenSize, draw, graphics
 
 # textual-image 0.13 no longer calls it
-pytestmark = pytest.mark.filterwarnings("ignore:Image.Image.getdata is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Image.Image.getdata is deprecated:DeprecationWarning"
+)
 
 OnTerminal = Callable[..., tuple[str, int, bytes]]
 
-SCREEN = Screen(columns=80, lines=24, cell=(8, 16))
+SCREEN = ScreenSize(columns=80, lines=24, cell=(8, 16))
 BLOCKS = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀\x1b\[0m")
 
 
-def plain(colour: str, size: tuple[int, int], kind: str = "PNG") -> Image:
+def plain(color: str, size: tuple[int, int], kind: str = "PNG") -> Image:
     encoded = io.BytesIO()
-    Pillow.new("RGBA" if kind == "PNG" else "RGB", size, colour).save(encoded, kind)
+    Pillow.new("RGBA" if kind == "PNG" else "RGB", size, color).save(encoded, kind)
     return images.load(encoded.getvalue())
 
 
@@ -57,13 +59,15 @@ def plain(colour: str, size: tuple[int, int], kind: str = "PNG") -> Image:
         ({}, "blocks"),
     ],
 )
-def test_what_a_terminal_can_is_read_from_the_environment(environment: Mapping[str, str], wanted: Graphics) -> None:
+def test_what_a_terminal_can_is_read_from_the_environment(
+    environment: Mapping[str, str], wanted: Graphics
+) -> None:
     assert graphics(environment) == wanted
 
 
 class TestDrawing:
     @pytest.fixture(autouse=True)
-    def true_colour(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def true_color(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLORTERM", "truecolor")
         monkeypatch.setenv("TERM", "xterm-256color")
 
@@ -79,14 +83,22 @@ class TestDrawing:
 
     @pytest.mark.parametrize(
         ("size", "cells"),
-        [((4000, 3000), (32, 12)), ((3000, 100), (80, 1)), ((10, 4000), (1, 12)), ((3, 1), (3, 1)), ((1, 1), (1, 1))],
+        [
+            ((4000, 3000), (32, 12)),
+            ((3000, 100), (80, 1)),
+            ((10, 4000), (1, 12)),
+            ((3, 1), (3, 1)),
+            ((1, 1), (1, 1)),
+        ],
     )
-    def test_a_picture_takes_half_of_the_height_at_most(self, size: tuple[int, int], cells: tuple[int, int]) -> None:
+    def test_an_image_takes_half_of_the_height_at_most(
+        self, size: tuple[int, int], cells: tuple[int, int]
+    ) -> None:
         lines = draw(plain("red", size, "JPEG"), "blocks", SCREEN).splitlines()
 
         assert (len(BLOCKS.findall(lines[0])), len(lines)) == cells
 
-    def test_without_true_colour_the_nearest_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_true_color_the_nearest_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("COLORTERM")
 
         assert draw(plain("red", (1, 2)), "blocks", SCREEN) == "\x1b[38;5;196;48;5;196m▀\x1b[0m\n"
@@ -108,7 +120,7 @@ class TestDrawing:
         assert drawn.endswith("\x1b\\\x1b8")
 
     def test_sixel_without_the_size_of_a_cell_is_half_blocks(self) -> None:
-        drawn = draw(plain("red", (1, 2)), "sixel", Screen(80, 24, None))
+        drawn = draw(plain("red", (1, 2)), "sixel", ScreenSize(80, 24, None))
 
         assert drawn == "\x1b[38;2;255;0;0;48;2;255;0;0m▀\x1b[0m\n"
 
@@ -151,7 +163,9 @@ def on_terminal(clean_env: dict[str, str]) -> OnTerminal:
         left = os.read(its, 100) if typed else b""
         os.close(ours)
         os.close(its)
-        without_spinner = re.sub(r"(?:\r[⠀-⣿] [^\r]*\x1b\[K)+\r\x1b\[K", "", shown.rstrip(b"\0").decode())
+        without_spinner = re.sub(
+            r"(?:\r[⠀-⣿] [^\r]*\x1b\[K)+\r\x1b\[K", "", shown.rstrip(b"\0").decode()
+        )
         return without_spinner, ended.returncode, left
 
     return on_terminal
@@ -161,11 +175,11 @@ ASK = ("ask", "hello", "--provider", "sandbox", "--show")
 
 
 class TestAsking:
-    def test_pictures_are_shown_in_order_above_the_answer(
+    def test_images_are_shown_in_order_above_the_answer(
         self, on_terminal: OnTerminal, tmp_path: Path, service: Service
     ) -> None:
-        for colour in ("red", "blue"):
-            Pillow.new("RGB", (2, 2), colour).save(tmp_path / f"{colour}.png")
+        for color in ("red", "blue"):
+            Pillow.new("RGB", (2, 2), color).save(tmp_path / f"{color}.png")
         both = (str(tmp_path / "red.png"), str(tmp_path / "blue.png"))
         shown, exit_code, left = on_terminal(
             "ask",
@@ -184,10 +198,14 @@ class TestAsking:
         assert (exit_code, left) == (0, b"the next command\n")
 
     @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}])
-    def test_a_terminal_without_colours_gets_a_notice(self, on_terminal: OnTerminal, env: dict[str, str]) -> None:
+    def test_a_terminal_without_colors_gets_a_notice(
+        self, on_terminal: OnTerminal, env: dict[str, str]
+    ) -> None:
         shown, exit_code, _ = on_terminal(*ASK, str(CAT), **env)
 
-        notice = "notice: the picture is not shown: the terminal takes no colours, or NO_COLOR is set\n"
+        notice = (
+            "notice: the image is not shown: the terminal takes no colors, or NO_COLOR is set\n"
+        )
         assert shown.startswith(notice + "This is the sandbox of reka-cli")
         assert exit_code == 0
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import zygote
 from conftest import ROOT
-from misbehaviours import FORMATS
+from misbehaviors import FORMATS
 from toys import with_file
 
 LONGEST_S = 15.0  # what is measured is 0.1 s; what does not end would take 20 s
@@ -49,7 +49,9 @@ def peer() -> Iterator[Callable[..., Peer]]:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=backlog))
             found = Peer(listener.getsockname(), threading.Event(), threading.Event())
             if backlog:
-                thread = threading.Thread(target=_serve, args=(listener, found, words, again), daemon=True)
+                thread = threading.Thread(
+                    target=_serve, args=(listener, found, words, again), daemon=True
+                )
                 thread.start()
                 stack.callback(lambda: thread.join(20))
                 stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
@@ -62,7 +64,9 @@ def _serve(listener: socket.socket, peer: Peer, words: bytes, again: bytes) -> N
     with contextlib.suppress(OSError):
         while True:  # a stranger may come to a port that was another's a moment ago
             connection, _ = listener.accept()
-            threading.Thread(target=_talk, args=(connection, peer, words, again), daemon=True).start()
+            threading.Thread(
+                target=_talk, args=(connection, peer, words, again), daemon=True
+            ).start()
 
 
 def _talk(connection: socket.socket, peer: Peer, words: bytes, again: bytes) -> None:
@@ -142,7 +146,11 @@ def asking(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., 
                 "NO_PROXY": "*",
             }
             command = [sys.executable, *program, "ask", "--debug", *arguments]
-            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
+            streams = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+            } | popen
             process = stack.enter_context(zygote.Popen(command, env=env, cwd=ROOT, **streams))
             stack.callback(process.kill)
             return Asking(process, folder)
@@ -180,7 +188,9 @@ def test_while_standard_input_is_waited_for(
 
 
 @pytest.mark.slow
-def test_while_a_connection_is_made(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
+def test_while_a_connection_is_made(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
     service = peer(backlog=0)
     with full(service.address):
         question = asking(service.address, "hello")
@@ -190,7 +200,9 @@ def test_while_a_connection_is_made(peer: Callable[..., Peer], asking: Callable[
 
 
 @pytest.mark.slow
-def test_while_tls_is_agreed_on(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
+def test_while_tls_is_agreed_on(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
     service = peer()
     question = asking(service.address, "hello", scheme="https")
     assert service.asked.wait(60)
@@ -211,7 +223,9 @@ def test_while_headers_come_letter_by_letter(
     assert service.closed.wait(60)
 
 
-def test_while_the_answer_comes(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
+def test_while_the_answer_comes(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
     service = peer(HEAD + b"\r\n" + DELTA % b"half", again=b": alive\n\n")
     question = asking(service.address, "hello")
 
@@ -250,7 +264,9 @@ def test_while_another_attempt_is_waited_for(
     assert service.closed.wait(60)
 
 
-def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
+def test_while_nobody_takes_the_answer(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
     read_end, write_end = os.pipe()
     fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
     service = peer(HEAD + b"\r\n" + DELTA % b"x" + DELTA % (b"x" * 1_000_000), again=b": alive\n\n")
@@ -267,7 +283,9 @@ def test_while_nobody_takes_the_answer(peer: Callable[..., Peer], asking: Callab
     assert service.closed.wait(60)
 
 
-def test_a_second_signal_does_not_wait(peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int) -> None:
+def test_a_second_signal_does_not_wait(
+    peer: Callable[..., Peer], asking: Callable[..., Asking], sent: int
+) -> None:
     service = peer(HEAD + b"\r\n" + DELTA % b"half", again=b": alive\n\n")
     question = asking(service.address, "hello")
     question.shows(b"half")
@@ -279,11 +297,26 @@ def test_a_second_signal_does_not_wait(peer: Callable[..., Peer], asking: Callab
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_reader_that_is_gone_is_no_error_in_any_format(clean_env: dict[str, str], format_: str) -> None:
+def test_a_reader_that_is_gone_is_no_error_in_any_format(
+    clean_env: dict[str, str], format_: str
+) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello", "-f", format_, "--provider", "sandbox"]
-    ended = zygote.run(command, env=clean_env, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "reka_cli",
+        "ask",
+        "-n",
+        "hello",
+        "-f",
+        format_,
+        "--provider",
+        "sandbox",
+    ]
+    ended = zygote.run(
+        command, env=clean_env, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False
+    )
     os.close(write_end)
 
     assert (ended.returncode, ended.stderr) == (141, b"")
@@ -311,12 +344,30 @@ def test_one_ctrl_c_ends_the_loop_of_a_shell(
         pytest.skip(f"there is no {shell}")
     service = peer(HEAD + b"\r\n" + DELTA % b"half", again=b": alive\n\n")
     base_url = f"http://127.0.0.1:{service.address[1]}/v1"
-    env = clean_env | {"REKA_API_BASE": base_url, "REKA_MODEL": "m", "NO_PROXY": "*", "TERM": "xterm"}
-    command = [shell, "-c", LOOPS[loop], shell, sys.executable, "-m", "reka_cli", "ask", "-n", "hello"]
+    env = clean_env | {
+        "REKA_API_BASE": base_url,
+        "REKA_MODEL": "m",
+        "NO_PROXY": "*",
+        "TERM": "xterm",
+    }
+    command = [
+        shell,
+        "-c",
+        LOOPS[loop],
+        shell,
+        sys.executable,
+        "-m",
+        "reka_cli",
+        "ask",
+        "-n",
+        "hello",
+    ]
     ours, theirs = pty.openpty()
 
     streams: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    streams["preexec_fn"] = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the terminal of the new session
+    streams["preexec_fn"] = lambda: fcntl.ioctl(
+        0, termios.TIOCSCTTY, 0
+    )  # the terminal of the new session
     with subprocess.Popen(command, env=env, cwd=ROOT, start_new_session=True, **streams) as process:
         os.close(theirs)
         seen = b""
@@ -329,7 +380,10 @@ def test_one_ctrl_c_ends_the_loop_of_a_shell(
         returncode = process.wait(20)
     os.close(ours)
 
-    assert (returncode, re.findall(rb"turn \d|finished|Traceback", seen)) == (-signal.SIGINT, [b"turn 1"])
+    assert (returncode, re.findall(rb"turn \d|finished|Traceback", seen)) == (
+        -signal.SIGINT,
+        [b"turn 1"],
+    )
 
 
 TOY = """\
@@ -356,7 +410,9 @@ def toy() -> None:
 """
 
 
-def test_a_command_can_take_the_first_ctrl_c_of_each_block(clean_env: dict[str, str], tmp_path: Path) -> None:
+def test_a_command_can_take_the_first_ctrl_c_of_each_block(
+    clean_env: dict[str, str], tmp_path: Path
+) -> None:
     command = [*with_file(tmp_path, "commands", "toy", TOY), "toy"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with zygote.Popen(command, env=clean_env, cwd=ROOT, **pipes) as process:
@@ -380,7 +436,9 @@ def test_a_signal_that_is_ignored_at_start_stays_ignored(
     peer: Callable[..., Peer], asking: Callable[..., Asking], ignored: signal.Signals
 ) -> None:
     service = peer(HEAD + b"\r\n" + DELTA % b"half", again=DELTA % b"+")
-    question = asking(service.address, "hello", preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN))
+    question = asking(
+        service.address, "hello", preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN)
+    )
     question.shows(b"half")
     question.process.send_signal(ignored)
     question.shows(b"+")

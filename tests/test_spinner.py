@@ -24,7 +24,9 @@ def asking(env: dict[str, str], *more: str) -> Iterator[tuple[int, subprocess.Po
     """A question that waits, with a terminal on stderr: the descriptor of the terminal, and the process."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "reka_cli", "ask", "hello", "-m", "sandbox-silent", *more]
-    with zygote.Popen(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=-1, stderr=theirs) as process:
+    with zygote.Popen(
+        command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=-1, stderr=theirs
+    ) as process:
         os.close(theirs)
         try:
             yield ours, process
@@ -59,11 +61,15 @@ def test_a_spinner_turns_while_one_waits_and_leaves_no_trace(
             came += chunk
 
     assert "⠙ waiting".encode() in came
-    assert left(came) == [f"error: the connection to {service.host} failed: it was closed without an answer"]
+    assert left(came) == [
+        f"error: the connection to {service.host} failed: it was closed without an answer"
+    ]
 
 
 @pytest.mark.parametrize(("term", "more"), [("dumb", []), ("xterm", ["-q"])], ids=["dumb", "quiet"])
-def test_there_is_none_where_it_is_not_wanted(clean_env: dict[str, str], term: str, more: list[str]) -> None:
+def test_there_is_none_where_it_is_not_wanted(
+    clean_env: dict[str, str], term: str, more: list[str]
+) -> None:
     env = clean_env | {"REKA_PROVIDER": "sandbox", "TERM": term}
     came = b""
     with asking(env, "--timeout", "2", *more) as (terminal, _):
@@ -117,10 +123,17 @@ def test_what_is_written_aside_stands_on_a_line_of_its_own(clock: Clock) -> None
     assert written == ["\r⠙ waiting\x1b[K", "\r\x1b[K", "notice: slow down\n"]
 
 
-def test_after_two_seconds_the_line_says_how_long_the_same_thing_has_been_waited_for(clock: Clock) -> None:
+def test_after_two_seconds_the_line_says_how_long_the_same_thing_has_been_waited_for(
+    clock: Clock,
+) -> None:
     written: list[str] = []
     shown = spinner.Spinner(written.append, lambda: 80, lambda: True)
-    for label, passed_s in (("uploading 1 %", 0.0), ("uploading 2 %", 1.9), ("uploading 3 %", 0.2), ("waiting", 1.0)):
+    for label, passed_s in (
+        ("uploading 1 %", 0.0),
+        ("uploading 2 %", 1.9),
+        ("uploading 3 %", 0.2),
+        ("waiting", 1.0),
+    ):
         clock.now_s += passed_s
         shown.show(label)
         shown._draw()

@@ -24,7 +24,10 @@ STREAMS = {
     "one_event": (b"data: a\n\n", [message("a")]),
     "crlf": (b"data: a\r\n\r\ndata: b\r\n\r\n", [message("a"), message("b")]),
     "cr": (b"data: a\r\rdata: b\r\r", [message("a"), message("b")]),
-    "mixed_ends": (b"data: a\r\n\ndata: b\n\rdata: c\r\r\ndata: d\n\r\n", [message(data) for data in "abcd"]),
+    "mixed_ends": (
+        b"data: a\r\n\ndata: b\n\rdata: c\r\r\ndata: d\n\r\n",
+        [message(data) for data in "abcd"],
+    ),
     "cr_then_crlf_is_two_ends": (b"data: a\r\r\ndata: b\n\n", [message("a"), message("b")]),
     "lf_then_cr_is_two_ends": (b"data: a\n\rdata: b\n\n", [message("a"), message("b")]),
     "a_mark_of_byte_order": (BOM + b"data: a\n\n", [message("a")]),
@@ -55,9 +58,15 @@ STREAMS = {
     "an_event_name_after_the_data": (b"data: a\nevent: delta\n\n", [named("delta", "a")]),
     "the_last_of_two_names": (b"event: x\nevent: y\ndata: a\n\n", [named("y", "a")]),
     "an_empty_event_name": (b"event:\ndata: a\n\n", [message("a")]),
-    "a_name_holds_for_one_event": (b"event: x\ndata: a\n\ndata: b\n\n", [named("x", "a"), message("b")]),
+    "a_name_holds_for_one_event": (
+        b"event: x\ndata: a\n\ndata: b\n\n",
+        [named("x", "a"), message("b")],
+    ),
     "a_name_without_data_is_forgotten": (b"event: x\n\ndata: b\n\n", [message("b")]),
-    "a_field_error": (b'error: {"code": 1}\n\ndata: a\n\n', [named("error", '{"code": 1}'), message("a")]),
+    "a_field_error": (
+        b'error: {"code": 1}\n\ndata: a\n\n',
+        [named("error", '{"code": 1}'), message("a")],
+    ),
     "a_field_error_is_an_event_of_its_own": (
         b"data: a\nerror: b\ndata: c\n\n",
         [message("a"), named("error", "b"), message("c")],
@@ -70,7 +79,10 @@ STREAMS = {
         b'event: error\n{"a": 1}\n\n{"a": 2}\n',
         [named("error", '{"a": 1}'), message('{"a": 2}')],
     ),
-    "the_name_error_without_data": (b"event: error\n\ndata: a\n\n", [named("error", ""), message("a")]),
+    "the_name_error_without_data": (
+        b"event: error\n\ndata: a\n\n",
+        [named("error", ""), message("a")],
+    ),
     "the_name_error_at_the_end": (b"data: a\n\nevent: error", [message("a"), named("error", "")]),
     "the_name_error_replaced": (b"event: error\nevent: x\n\n", []),
     "unknown_fields": (
@@ -92,7 +104,10 @@ STREAMS = {
         b'data: a\n\n{"b": 1}\ndata: c\n\n',
         [message("a"), message('{"b": 1}'), message("c")],
     ),
-    "two_bare_lines_of_json": (b'{"a": 1}\r\n{"b": 1}\r\n', [message('{"a": 1}'), message('{"b": 1}')]),
+    "two_bare_lines_of_json": (
+        b'{"a": 1}\r\n{"b": 1}\r\n',
+        [message('{"a": 1}'), message('{"b": 1}')],
+    ),
     "json_in_data_is_no_bare_json": (b'data: {"a": 1}\n\n', [message('{"a": 1}')]),
     "letters_of_several_bytes": ("data: Grüße 🐈\n\n".encode(), [message("Grüße 🐈")]),
     "bytes_that_are_not_utf8": (b"data: a\xff\xc3b\n\n", [message("a\ufffd\ufffdb")]),
@@ -159,7 +174,9 @@ def test_wherever_a_stream_is_cut_it_gives_the_same_events(data):
 
 @given(streams)
 def test_a_stream_that_comes_byte_by_byte_gives_the_same_events(stream):
-    assert list(events(cut(stream, [*range(len(stream)), *range(len(stream))]))) == list(events([stream]))
+    assert list(events(cut(stream, [*range(len(stream)), *range(len(stream))]))) == list(
+        events([stream])
+    )
 
 
 @given(streams)

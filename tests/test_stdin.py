@@ -25,8 +25,12 @@ COMMAND = [sys.executable, "-m", "reka_cli", "ask"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", [one for size in range(4) for one in combinations((0, 1, 2), size)], ids=str)
-def test_any_of_the_three_may_be_closed(clean_env: dict[str, str], tmp_path: Path, closed: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    "closed", [one for size in range(4) for one in combinations((0, 1, 2), size)], ids=str
+)
+def test_any_of_the_three_may_be_closed(
+    clean_env: dict[str, str], tmp_path: Path, closed: tuple[int, ...]
+) -> None:
     out, err = tmp_path / "out", tmp_path / "err"
     closing = [f"{number}{'<' if number == 0 else '>'}&-" for number in closed]
     script = " ".join([f'"$@" </dev/null >{out} 2>{err}', *closing])
@@ -86,7 +90,9 @@ def test_it_may_be_a_socket(run: Run) -> None:
         ours.sendall(b"over a socket")
         ours.shutdown(socket.SHUT_WR)
 
-        assert run("ask", env=SANDBOX, stdin=theirs.fileno()) == Result(0, TOLD.format("over a socket"), "")
+        assert run("ask", env=SANDBOX, stdin=theirs.fileno()) == Result(
+            0, TOLD.format("over a socket"), ""
+        )
 
 
 def test_it_may_be_a_socket_of_nobody(run: Run) -> None:
@@ -101,10 +107,14 @@ def test_it_may_be_a_pipe_that_does_not_block(clean_env: dict[str, str]) -> None
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     streams = {"stdin": read_end, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with zygote.Popen([*COMMAND, "--debug"], env=clean_env | SANDBOX, cwd=ROOT, **streams) as process:
+    with zygote.Popen(
+        [*COMMAND, "--debug"], env=clean_env | SANDBOX, cwd=ROOT, **streams
+    ) as process:
         os.close(read_end)
         os.write(write_end, bytes(60_000).replace(b"\0", b"x"))
-        os.write(write_end, bytes(60_000).replace(b"\0", b"x"))  # which ends when the first were read
+        os.write(
+            write_end, bytes(60_000).replace(b"\0", b"x")
+        )  # which ends when the first were read
         os.close(write_end)
         stdout, _ = process.communicate(timeout=30)
 
@@ -114,7 +124,11 @@ def test_it_may_be_a_pipe_that_does_not_block(clean_env: dict[str, str]) -> None
 def test_a_loop_keeps_its_lines(clean_env: dict[str, str]) -> None:
     script = f'printf "a\\nb\\n" | while read -r line; do "$@" "$line" {CAT} | tail -1; done'
     ended = subprocess.run(
-        ["bash", "-c", script, "bash", *COMMAND], env=clean_env | SANDBOX, cwd=ROOT, capture_output=True, check=False
+        ["bash", "-c", script, "bash", *COMMAND],
+        env=clean_env | SANDBOX,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
 
     assert ended.stdout.decode() == "Your question was: a\nYour question was: b\n"
@@ -122,12 +136,19 @@ def test_a_loop_keeps_its_lines(clean_env: dict[str, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrapper", [["setsid", "--wait"], ["nohup"]])
-def test_a_job_without_a_terminal_does_not_wait_for_one(clean_env: dict[str, str], wrapper: list[str]) -> None:
+def test_a_job_without_a_terminal_does_not_wait_for_one(
+    clean_env: dict[str, str], wrapper: list[str]
+) -> None:
     if shutil.which(wrapper[0]) is None:
         pytest.skip(f"there is no {wrapper[0]}")
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*wrapper, *COMMAND, "hello"], env=clean_env | SANDBOX, cwd=ROOT, stdin=theirs, stdout=-1, stderr=-1
+        [*wrapper, *COMMAND, "hello"],
+        env=clean_env | SANDBOX,
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=-1,
+        stderr=-1,
     ) as process:
         os.close(theirs)
         stdout, stderr = process.communicate(timeout=30)

@@ -30,7 +30,18 @@ class TestTheExpiryOfAToken:
     @pytest.mark.parametrize(
         "token",
         [
-            *("", ".", "..", "opaque", "a.b", "a.b.c", "a.é.c", "a.%%%.c", "a.e30=.c", "\x00.\x00.\x00"),
+            *(
+                "",
+                ".",
+                "..",
+                "opaque",
+                "a.b",
+                "a.b.c",
+                "a.é.c",
+                "a.%%%.c",
+                "a.e30=.c",
+                "\x00.\x00.\x00",
+            ),
             *(jwt(claims) for claims in ({}, [], None, 7, "exp", ["exp"], {"EXP": 1}, {"iat": 1})),
             *(jwt({"exp": value}) for value in (None, "soon", "", [1], {"a": 1}, 10**400)),
             jwt(b'{"exp": 1'),

@@ -17,7 +17,15 @@ import requests.exceptions
 import urllib3.exceptions
 
 from reka_cli import transport
-from reka_cli.errors import BadInput, DeadlineExceeded, NetworkError, Refused, RekaError, ServiceError, UsageError
+from reka_cli.errors import (
+    BadInput,
+    DeadlineExceeded,
+    NetworkError,
+    Refused,
+    RekaError,
+    ServiceError,
+    UsageError,
+)
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Notice
@@ -75,11 +83,15 @@ class Opened:
         self._call = call
 
     def send(self, method: str, path: str, **more: Any) -> Generator[Notice, None, Response]:
-        return self.transport.send(self._call, method, path, headers=more.pop("headers", {}), **more)
+        return self.transport.send(
+            self._call, method, path, headers=more.pop("headers", {}), **more
+        )
 
 
 @contextlib.contextmanager
-def connected(url: str, allowed: Limits, log: Callable[[str], None] | None = None) -> Iterator[Opened]:
+def connected(
+    url: str, allowed: Limits, log: Callable[[str], None] | None = None
+) -> Iterator[Opened]:
     with contextlib.closing(ConnectionPool()) as pool:
         yield Opened(Transport(url, pool, log), Call(allowed))
 
@@ -96,7 +108,11 @@ def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
     known = failures.TIMEOUTS + failures.UNREADABLE + failures.MISUSED + failures.DISTURBED
     for module in (requests.exceptions, urllib3.exceptions):
         for _, cls in inspect.getmembers(module, inspect.isclass):
-            is_one = issubclass(cls, Exception) and not issubclass(cls, Warning) and cls.__module__ == module.__name__
+            is_one = (
+                issubclass(cls, Exception)
+                and not issubclass(cls, Warning)
+                and cls.__module__ == module.__name__
+            )
             if is_one and cls not in bases and not issubclass(cls, known):
                 unmapped.append(cls.__name__)
 
@@ -124,7 +140,9 @@ def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
         ),
     ],
 )  # fmt: skip
-def test_an_error_is_put_in_words_of_ours(error: Exception, ours: type[RekaError], message: str) -> None:
+def test_an_error_is_put_in_words_of_ours(
+    error: Exception, ours: type[RekaError], message: str
+) -> None:
     translated = failures.translate(error, "HOST", limits())
 
     assert isinstance(translated, ours)
@@ -144,7 +162,9 @@ def test_headers_that_come_byte_by_byte_end_at_the_deadline(serve: Callable[[Spe
 
 
 @pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\n", b"\r\n"])
-def test_a_body_that_comes_byte_by_byte_ends_at_the_deadline(serve: Callable[[Speak], str], framing: bytes) -> None:
+def test_a_body_that_comes_byte_by_byte_ends_at_the_deadline(
+    serve: Callable[[Speak], str], framing: bytes
+) -> None:
     def speak(connection: socket.socket, stopping: threading.Event) -> None:
         connection.recv(65_536)
         connection.sendall(OK + framing)
@@ -156,7 +176,9 @@ def test_a_body_that_comes_byte_by_byte_ends_at_the_deadline(serve: Callable[[Sp
         fetch(url, limits(0.4, idle_s=0.2))
 
 
-def test_silence_before_the_answer_is_bounded_by_the_total_alone(serve: Callable[[Speak], str]) -> None:
+def test_silence_before_the_answer_is_bounded_by_the_total_alone(
+    serve: Callable[[Speak], str],
+) -> None:
     def speak(connection: socket.socket, stopping: threading.Event) -> None:
         connection.recv(65_536)
         stopping.wait(0.3)
@@ -186,7 +208,9 @@ def test_bytes_are_given_as_they_come(serve: Callable[[Speak], str], framing: st
 
     def speak(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65_536)
-        connection.sendall(OK + (b"Transfer-Encoding: chunked\r\n\r\n5\r\n" if framing == "chunked" else b"\r\n"))
+        connection.sendall(
+            OK + (b"Transfer-Encoding: chunked\r\n\r\n5\r\n" if framing == "chunked" else b"\r\n")
+        )
         connection.sendall(b"first" + (b"\r\n" if framing == "chunked" else b""))
         assert seen.wait(10)
         connection.sendall(b"4\r\nlast\r\n0\r\n\r\n" if framing == "chunked" else b"last")
@@ -207,7 +231,9 @@ def test_compression_that_nobody_asked_for_is_undone(serve: Callable[[Speak], st
     def speak(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65_536)
         body = gzip.compress(b"hello")
-        connection.sendall(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        connection.sendall(
+            OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
 
     assert fetch(serve(speak), limits()) == b"hello"
 
@@ -233,7 +259,9 @@ def test_a_redirect_is_an_answer(serve: Callable[[Speak], str]) -> None:
 
     def speak(connection: socket.socket, _: threading.Event) -> None:
         came.append(connection.recv(65_536))
-        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+        )
 
     url = serve(speak)
     with pytest.raises(Refused, match=r"answered with a redirect \(302\) where an answer was due"):
@@ -252,7 +280,11 @@ def test_a_secret_that_the_service_repeats_is_redacted(serve: Callable[[Speak], 
     with connected(serve(speak), limits(), lines.append) as opened:
         opened.transport.keep_secret("canary-token-123")
         with pytest.raises(RekaError, match=r"answered 401: the token \[redacted\] is not known$"):
-            finish(opened.send("GET", "/canary-token-123", headers={"Authorization": "Bearer canary-token-123"}))
+            finish(
+                opened.send(
+                    "GET", "/canary-token-123", headers={"Authorization": "Bearer canary-token-123"}
+                )
+            )
 
     assert [line for line in lines if "canary" in line] == []
     assert "  X-Echo: [redacted]" in lines
@@ -263,7 +295,9 @@ def test_retry_after_is_a_floor_for_the_wait(serve: Callable[[Speak], str]) -> N
 
     def speak(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65_536)
-        connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % next(answers))
+        connection.sendall(
+            b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % next(answers)
+        )
 
     started = time.monotonic()
     with connected(serve(speak), limits()) as opened:
@@ -316,8 +350,10 @@ def test_retry_after_in_seconds(header: str, seconds: float | None) -> None:
         ((407,), 9),
     ],
 )
-def test_every_status_of_an_error_has_its_exit_code(statuses: tuple[int, ...], exit_code: int) -> None:
-    assert {failures.class_of(status, "").exit_code for status in statuses} == {exit_code}
+def test_every_status_of_an_error_has_its_exit_code(
+    statuses: tuple[int, ...], exit_code: int
+) -> None:
+    assert {failures.error_class(status, "").exit_code for status in statuses} == {exit_code}
 
 
 def test_retry_after_as_a_date() -> None:
@@ -343,7 +379,7 @@ def test_retry_after_as_a_date() -> None:
     ],
 )
 def test_the_words_of_an_error_are_found_in_every_shape(body: object, words: str) -> None:
-    assert failures.words(body) == words
+    assert failures.error_text(body) == words
 
 
 class _Talk:
@@ -359,7 +395,9 @@ class _Talk:
         stopping.wait(20)
 
 
-def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting(serve: Callable[[Speak], str]) -> None:
+def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting(
+    serve: Callable[[Speak], str],
+) -> None:
     size = 20 << 20
 
     def speak(connection: socket.socket, stopping: threading.Event) -> None:
@@ -378,13 +416,19 @@ def test_an_upload_on_a_connection_that_was_used_may_take_longer_than_connecting
         assert second.body() == b"ho"
 
 
-@pytest.mark.parametrize("location", [b"http://[bad", b"\xff\xfe", b"http://elsewhere.example/" + b"x" * 5000])
-def test_a_redirect_may_lead_anywhere_and_never_end(serve: Callable[[Speak], str], location: bytes) -> None:
+@pytest.mark.parametrize(
+    "location", [b"http://[bad", b"\xff\xfe", b"http://elsewhere.example/" + b"x" * 5000]
+)
+def test_a_redirect_may_lead_anywhere_and_never_end(
+    serve: Callable[[Speak], str], location: bytes
+) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 99999999\r\n\r\n"
     url = serve(_Talk(head))
     started = time.monotonic()
 
-    with pytest.raises(Refused, match=r"answered with a redirect.* \(302\) where an answer was due"):
+    with pytest.raises(
+        Refused, match=r"answered with a redirect.* \(302\) where an answer was due"
+    ):
         fetch(url, limits(10))
     assert time.monotonic() - started < 9
 
@@ -407,7 +451,9 @@ def test_a_proxy_that_answers_byte_by_byte_ends_at_the_deadline(
     gc.collect()
 
 
-def test_tls_that_never_comes_is_a_connection_that_is_not_made(serve: Callable[[Speak], str]) -> None:
+def test_tls_that_never_comes_is_a_connection_that_is_not_made(
+    serve: Callable[[Speak], str],
+) -> None:
     url = serve(lambda _, stopping: stopping.wait(20) and None)
     with pytest.raises(DeadlineExceeded, match=r"^no connection to 127.0.0.1:\d+ within 0.2 s$"):
         fetch(url.replace("http:", "https:"), limits(20, connect_s=0.2, retries=0))
@@ -440,7 +486,9 @@ def test_an_error_is_told_though_its_body_never_comes(
         "This model does not support image input",
     ],
 )
-def test_a_500_for_a_picture_is_bad_input_and_not_tried_again(serve: Callable[[Speak], str], words: str) -> None:
+def test_a_500_for_an_image_is_bad_input_and_not_tried_again(
+    serve: Callable[[Speak], str], words: str
+) -> None:
     body = b'{"error": {"message": "%s"}}' % words.encode()
     url = serve(_Talk(b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)))
 

@@ -1,4 +1,4 @@
-"""What goes over the wire for a picture, held against bodies that others build, and how much memory that takes."""
+"""What goes over the wire for an image, held against bodies that others build, and how much memory that takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import CAT, Result, Run, Service
-from pictures import TURNED_BACK, decoded, difference, encoded, exif, photo
+from sample_images import TURNED_BACK, decoded, difference, encoded, exif, photo
 
 from reka_cli import BadInput, Client, images
 from reka_cli.config import Config
@@ -38,12 +38,14 @@ class Cut:
 
     def blocks(self) -> Iterator[bytes]:
         come = self.data[: len(self.data) - self.missing]
-        yield from (come[at : at + self.block_bytes] for at in range(0, len(come), self.block_bytes))
+        yield from (
+            come[at : at + self.block_bytes] for at in range(0, len(come), self.block_bytes)
+        )
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A picture of more than one block."""
+    """An image of more than one block."""
     path = tmp_path / "large.png"
     path.write_bytes(encoded(photo((400, 300)), "PNG", compress_level=0))
     return path
@@ -51,12 +53,21 @@ def large(tmp_path: Path) -> Path:
 
 def web(service: Service, home: Path, **more: Any) -> Client:
     return Client(
-        "web", config=Config(home, web_base=service.url, token=service.server.token), pictures=UNTOUCHED, **more
+        "web",
+        config=Config(home, web_base=service.url, token=service.server.token),
+        preparation=UNTOUCHED,
+        **more,
     )
 
 
 def api(service: Service, home: Path, **more: Any) -> Client:
-    return Client("api", config=Config(home, api_base=f"{service.url}/v1"), model="sandbox", pictures=UNTOUCHED, **more)
+    return Client(
+        "api",
+        config=Config(home, api_base=f"{service.url}/v1"),
+        model="sandbox",
+        preparation=UNTOUCHED,
+        **more,
+    )
 
 
 def chat_bodies(service: Service) -> list[bytes]:
@@ -66,7 +77,9 @@ def chat_bodies(service: Service) -> list[bytes]:
 class TestBodies:
     @pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 64])
     @pytest.mark.parametrize("length", [0, 1, 2, 3, 100])
-    def test_a_data_url_is_the_same_however_the_picture_comes(self, block_bytes: int, length: int) -> None:
+    def test_a_data_url_is_the_same_however_the_image_comes(
+        self, block_bytes: int, length: int
+    ) -> None:
         data = bytes(range(length))
         url = DataUrl(Encoded(Cut(data, block_bytes), "image/png", 1, 1))
 
@@ -75,9 +88,12 @@ class TestBodies:
         assert sent == b"data:image/png;base64," + base64.b64encode(data)
         assert url.size_bytes == len(sent)
 
-    def test_json_is_what_it_would_be_without_pictures(self) -> None:
+    def test_json_is_what_it_would_be_without_images(self) -> None:
         first, second = (Encoded(Cut(data, 7), "image/gif", 1, 1) for data in (b"GIF" * 9, b""))
-        value = {"text": 'né "\ud800\n', "list": [DataUrl(first), {"url": DataUrl(second)}, None, 1.5]}
+        value = {
+            "text": 'né "\ud800\n',
+            "list": [DataUrl(first), {"url": DataUrl(second)}, None, 1.5],
+        }
 
         body = json_body(value)
 
@@ -113,13 +129,15 @@ class TestBodies:
         assert part["Content-Disposition"] == 'form-data; name="image"; filename="image.png"'
         assert part["Content-Type"] == "image/png"
 
-    def test_a_picture_that_ends_early_is_told_rather_than_waited_for(self) -> None:
-        body = form_body("image", "image.png", Encoded(Cut(b"0123456789", 4, missing=3), "image/png", 1, 1))
+    def test_an_image_that_ends_early_is_told_rather_than_waited_for(self) -> None:
+        body = form_body(
+            "image", "image.png", Encoded(Cut(b"0123456789", 4, missing=3), "image/png", 1, 1)
+        )
 
-        with pytest.raises(BadInput, match=r"^a picture was changed while it was being sent$"):
+        with pytest.raises(BadInput, match=r"^an image was changed while it was being sent$"):
             list(body)
 
-    def test_a_large_picture_is_never_in_memory_as_a_whole(self, large: Path) -> None:
+    def test_a_large_image_is_never_in_memory_as_a_whole(self, large: Path) -> None:
         image = images.load(large, wanted=UNTOUCHED)
 
         for body in (form_body("image", "image.png", image), json_body({"url": DataUrl(image)})):
@@ -129,12 +147,16 @@ class TestBodies:
 
 
 class TestOnTheWire:
-    def test_the_web_session_gets_the_picture_as_a_form(self, service: Service, home: Path, large: Path) -> None:
+    def test_the_web_session_gets_the_image_as_a_form(
+        self, service: Service, home: Path, large: Path
+    ) -> None:
         web(service, home).ask("What can you see?", [large]).read()
 
         upload = service.received[0]
         head = f"Content-Type: {upload.headers['content-type']}\r\n\r\n".encode()
-        (part,) = email.message_from_bytes(head + upload.body, policy=email.policy.HTTP).iter_parts()
+        (part,) = email.message_from_bytes(
+            head + upload.body, policy=email.policy.HTTP
+        ).iter_parts()
         assert part.get_payload(decode=True) == large.read_bytes()
         assert int(upload.headers["content-length"]) == len(upload.body)
         assert "transfer-encoding" not in upload.headers
@@ -150,7 +172,9 @@ class TestOnTheWire:
         url = json.loads(body)["messages"][0]["content"][0]["image_url"]["url"]
         assert difference(decoded(base64.b64decode(url.partition(",")[2])), photo((300, 200))) < 2
 
-    def test_the_api_gets_the_pictures_in_its_json(self, service: Service, home: Path, large: Path) -> None:
+    def test_the_api_gets_the_images_in_its_json(
+        self, service: Service, home: Path, large: Path
+    ) -> None:
         api(service, home).ask("What can you see?", [large, CAT]).read()
 
         (body,) = chat_bodies(service)
@@ -163,7 +187,9 @@ class TestOnTheWire:
             {"role": "user", "content": [*parts, {"type": "text", "text": "What can you see?"}]}
         ]
 
-    def test_another_attempt_sends_all_of_it_again(self, service: Service, home: Path, large: Path) -> None:
+    def test_another_attempt_sends_all_of_it_again(
+        self, service: Service, home: Path, large: Path
+    ) -> None:
         api(service, home).ask("What can you see?", [large], model="sandbox-503-once").read()
 
         first, second = chat_bodies(service)
@@ -173,12 +199,19 @@ class TestOnTheWire:
     def test_a_second_question_for_a_schema_sends_all_of_it_again(
         self, service: Service, home: Path, large: Path
     ) -> None:
-        schema = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+        schema = {
+            "type": "object",
+            "properties": {"color": {"type": "string"}},
+            "required": ["color"],
+        }
         client = api(service, home)
 
-        client.ask("Which colour?", [large], model="sandbox-bad-json-once", schema=schema).read()
+        client.ask("Which color?", [large], model="sandbox-bad-json-once", schema=schema).read()
 
-        assert [base64.b64encode(large.read_bytes()) in body for body in chat_bodies(service)] == [True, True]
+        assert [base64.b64encode(large.read_bytes()) in body for body in chat_bodies(service)] == [
+            True,
+            True,
+        ]
 
     def test_without_the_place_where_it_was_made(self, service: Service, home: Path) -> None:
         place = exif(6)
@@ -193,7 +226,7 @@ class TestOnTheWire:
         assert "- EXIF metadata: none" in answer
 
     @pytest.mark.parametrize("make", [web, api])
-    def test_a_picture_that_shrinks_between_check_and_sending_is_told(
+    def test_an_image_that_shrinks_between_check_and_sending_is_told(
         self, service: Service, home: Path, large: Path, make: Any
     ) -> None:
         client = make(service, home)
@@ -203,7 +236,9 @@ class TestOnTheWire:
         with pytest.raises(BadInput, match=r"^large\.png was changed while it was being read$"):
             answer.read()
 
-    def test_progress_is_told_picture_by_picture(self, service: Service, home: Path, large: Path) -> None:
+    def test_progress_is_told_image_by_image(
+        self, service: Service, home: Path, large: Path
+    ) -> None:
         told: list[tuple[str, int, int]] = []
         client = api(service, home, progress=lambda *one: told.append(one))
 

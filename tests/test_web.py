@@ -1,4 +1,4 @@
-"""The wire of the web session: what is sent, what is kept for the next question."""
+"""The protocol of the web session: what is sent, what is kept for the next question."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ WORDS = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It c
 @pytest.fixture
 def client(service: Service, home: Path) -> Client:
     """A client with a token of the environment."""
-    return Client("web", config=Config(state_dir=home, web_base=service.url, token=service.server.token), retries=0)
+    return Client(
+        "web",
+        config=Config(state_dir=home, web_base=service.url, token=service.server.token),
+        retries=0,
+    )
 
 
 def sent(service: Service) -> dict[str, object]:
@@ -48,12 +52,16 @@ class TestRequests:
             "model_name": "reka-core",
         }
 
-    def test_a_picture_is_referred_to_by_the_url_it_got(self, client: Client, service: Service) -> None:
+    def test_an_image_is_referred_to_by_the_url_it_got(
+        self, client: Client, service: Service
+    ) -> None:
         client.ask("hello", [CAT], model="reka-flash", options=Options(seed=7)).read()
 
         url = "https://sandbox.invalid/sandbox|user/vlm/fc898c685c70f36d349c9851=="
         assert sent(service) == {
-            "conversation_history": [{"type": "human", "text": "hello", "image_url": url, "media_type": "image"}],
+            "conversation_history": [
+                {"type": "human", "text": "hello", "image_url": url, "media_type": "image"}
+            ],
             "stream": True,
             "use_search_engine": False,
             "use_code_interpreter": False,
@@ -61,7 +69,9 @@ class TestRequests:
             "random_seed": 7,
         }
 
-    def test_a_picture_is_uploaded_as_it_is_and_without_its_name(self, client: Client, service: Service) -> None:
+    def test_an_image_is_uploaded_as_it_is_and_without_its_name(
+        self, client: Client, service: Service
+    ) -> None:
         client.ask("hello", [CAT]).read()
 
         upload = service.received[0]
@@ -69,7 +79,9 @@ class TestRequests:
         assert CAT.read_bytes() in upload.body
         assert b'name="image"; filename="image.jpeg"\r\nContent-Type: image/jpeg\r\n' in upload.body
 
-    def test_a_system_prompt_stands_in_front_of_the_first_turn(self, client: Client, service: Service) -> None:
+    def test_a_system_prompt_stands_in_front_of_the_first_turn(
+        self, client: Client, service: Service
+    ) -> None:
         conversation = [
             Message("system", "Be brief."),
             Message("user", "hello"),
@@ -85,7 +97,9 @@ class TestRequests:
         ]
 
     @pytest.mark.parametrize("loads", ["once", "each time"])
-    def test_an_image_is_uploaded_once_in_a_conversation(self, client: Client, service: Service, loads: str) -> None:
+    def test_an_image_is_uploaded_once_in_a_conversation(
+        self, client: Client, service: Service, loads: str
+    ) -> None:
         image = client.load([CAT])
         said: list[Message] = []
         for turn in ("one", "two", "three"):
@@ -96,16 +110,27 @@ class TestRequests:
 
         assert service.paths == ["/api/upload-image", "/api/chat", "/api/chat", "/api/chat"]
         assert said[-1].text.startswith("This is the sandbox")
-        assert [turn["type"] for turn in sent(service)["conversation_history"]] == ["human", "model"] * 2 + ["human"]
+        assert [turn["type"] for turn in sent(service)["conversation_history"]] == [
+            "human",
+            "model",
+        ] * 2 + ["human"]
 
-    def test_an_image_that_the_service_has_forgotten_is_uploaded_again(self, client: Client, service: Service) -> None:
+    def test_an_image_that_the_service_has_forgotten_is_uploaded_again(
+        self, client: Client, service: Service
+    ) -> None:
         question = Message("user", "one", client.load([CAT]))
         answer = Message("assistant", client.send([question]).read())
-        service.server.state._pictures.clear()
+        service.server.state._images.clear()
 
         text = client.send([question, answer, Message("user", "two")]).read()
 
-        assert service.paths == ["/api/upload-image", "/api/chat", "/api/chat", "/api/upload-image", "/api/chat"]
+        assert service.paths == [
+            "/api/upload-image",
+            "/api/chat",
+            "/api/chat",
+            "/api/upload-image",
+            "/api/chat",
+        ]
         assert text.endswith("Your question was: two")
 
     def test_another_conversation_uploads_its_image(self, client: Client, service: Service) -> None:
@@ -161,8 +186,13 @@ class TestRequests:
             ),
         ],
     )
-    def test_what_the_wire_cannot_carry_is_refused(
-        self, client: Client, service: Service, messages: list[Message], options: Options, message: str
+    def test_what_the_protocol_cannot_carry_is_refused(
+        self,
+        client: Client,
+        service: Service,
+        messages: list[Message],
+        options: Options,
+        message: str,
     ) -> None:
         with pytest.raises(BadInput) as caught:
             client.send(messages, options=options).read()
@@ -170,20 +200,23 @@ class TestRequests:
         assert caught.value.message == message
         assert service.received == []
 
-    def test_a_picture_on_a_later_turn_is_refused(self, client: Client, service: Service) -> None:
+    def test_an_image_on_a_later_turn_is_refused(self, client: Client, service: Service) -> None:
         messages = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
         with pytest.raises(BadInput) as caught:
             client.chat.completions.create(messages=messages, image=CAT)
 
         assert (
-            caught.value.message == "on the web session a picture can only go with the first question of a conversation"
+            caught.value.message
+            == "on the web session an image can only go with the first question of a conversation"
         )
         assert service.received == []
 
-    def test_two_pictures_are_refused(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+    def test_two_images_are_refused(
+        self, run: Run, service: Service, web_env: dict[str, str]
+    ) -> None:
         result = run("ask", "Which is sharper?", str(CAT), str(CAT), env=web_env)
 
-        told = "error: the web session takes one picture a question, not 2\nhint: ask about one at a time\n"
+        told = "error: the web session takes one image a question, not 2\nhint: ask about one at a time\n"
         assert result == Result(5, "", told)
         assert service.received == []
 
@@ -203,7 +236,9 @@ class TestManyQuestions:
         assert texts == {WORDS.format("hello")}
         assert sorted(service.paths) == ["/api/chat"] * 16 + ["/bff/auth/access_token"]
 
-    def test_a_token_that_is_refused_is_renewed_once_for_all(self, asking: Client, service: Service) -> None:
+    def test_a_token_that_is_refused_is_renewed_once_for_all(
+        self, asking: Client, service: Service
+    ) -> None:
         asking.ask("hello").read()
         service.server.state._tokens.clear()
         service.received.clear()
@@ -229,7 +264,9 @@ class TestEvents:
 
         assert client.ask(question).read() == WORDS.format(question).strip()
 
-    def test_a_rewritten_answer_keeps_the_final_text_apart_from_the_deltas(self, client: Client) -> None:
+    def test_a_rewritten_answer_keeps_the_final_text_apart_from_the_deltas(
+        self, client: Client
+    ) -> None:
         answer = client.ask("hello", model="sandbox-rewrite")
         events = list(answer)
 
@@ -267,7 +304,9 @@ class TestEvents:
         with pytest.raises(ServiceError) as caught:
             client.ask("hello", model="sandbox-garbage").read()
 
-        assert caught.value.partial_chars == len("This is the sandbox of reka-cli: a stand-in for Reka,")
+        assert caught.value.partial_chars == len(
+            "This is the sandbox of reka-cli: a stand-in for Reka,"
+        )
 
 
 @pytest.fixture
@@ -279,7 +318,9 @@ def texts(serve_stream: Callable[[bytes], str], home: Path) -> Callable[..., Ans
         if finish_reason:
             events[-1]["finish_reason"] = finish_reason
         stream = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
-        return Client("web", config=Config(home, web_base=serve_stream(stream), token="token")).ask("hello")
+        return Client("web", config=Config(home, web_base=serve_stream(stream), token="token")).ask(
+            "hello"
+        )
 
     return texts
 
@@ -298,7 +339,9 @@ class TestTextSoFar:
             (["  a ", "  a \n b"], ["a", " \n b"]),
         ],
     )
-    def test_becomes_deltas(self, texts: Callable[..., Answer], so_far: list[object], deltas: list[str]) -> None:
+    def test_becomes_deltas(
+        self, texts: Callable[..., Answer], so_far: list[object], deltas: list[str]
+    ) -> None:
         events = list(texts(*so_far))
 
         assert [event.text for event in events if isinstance(event, TextDelta)] == deltas
@@ -308,7 +351,9 @@ class TestTextSoFar:
         assert texts("hello" + "\n <sep>" * 100_000).read() == "hello"
 
     @pytest.mark.parametrize("text", [5, ["a"], {"a": "b"}])
-    def test_that_is_no_text_is_a_service_error(self, texts: Callable[..., Answer], text: object) -> None:
+    def test_that_is_no_text_is_a_service_error(
+        self, texts: Callable[..., Answer], text: object
+    ) -> None:
         with pytest.raises(ServiceError, match="the service sent an answer whose text is no text"):
             texts(text).read()
 
@@ -317,11 +362,15 @@ class TestTextSoFar:
     def test_joined_deltas_are_the_text_unless_that_is_told(self, pieces: list[str]) -> None:
         progress, events = _Progress(), []
         for index in range(len(pieces)):
-            events += progress.events("".join(pieces[: index + 1]), is_last=index == len(pieces) - 1)
+            events += progress.events(
+                "".join(pieces[: index + 1]), is_last=index == len(pieces) - 1
+            )
         events += progress.end("stop")
 
         joined = "".join(event.text for event in events if isinstance(event, TextDelta))
-        assert any(isinstance(event, Notice) for event in events) or joined == _visible("".join(pieces))
+        assert any(isinstance(event, Notice) for event in events) or joined == _visible(
+            "".join(pieces)
+        )
 
     def test_what_is_read_again_fails_again(self, texts: Callable[..., Answer]) -> None:
         answer = texts("half", finish_reason=None)
@@ -341,9 +390,15 @@ class TestTextSoFar:
 
 class TestBodies:
     @pytest.mark.parametrize("body", [b"\n <!doctype html><p>challenge", b"<html>"])
-    def test_a_page_is_refused_whatever_type_it_claims(self, serve_stream: Any, home: Path, body: bytes) -> None:
-        with pytest.raises(Refused, match="the service answered with a web page where an answer was due"):
-            Client("web", config=Config(home, web_base=serve_stream(body), token="token")).ask("hello").read()
+    def test_a_page_is_refused_whatever_type_it_claims(
+        self, serve_stream: Any, home: Path, body: bytes
+    ) -> None:
+        with pytest.raises(
+            Refused, match="the service answered with a web page where an answer was due"
+        ):
+            Client("web", config=Config(home, web_base=serve_stream(body), token="token")).ask(
+                "hello"
+            ).read()
 
     @pytest.mark.parametrize(
         ("body", "message"),
@@ -363,11 +418,18 @@ class TestBodies:
         assert caught.value.message == message
 
     def test_json_may_begin_with_a_byte_order_mark(self, serve_stream: Any, home: Path) -> None:
-        base = serve_stream(b'\xef\xbb\xbf{"text": "hi", "finish_reason": "stop"}', "application/json")
+        base = serve_stream(
+            b'\xef\xbb\xbf{"text": "hi", "finish_reason": "stop"}', "application/json"
+        )
 
-        assert Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read() == "hi"
+        assert (
+            Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read()
+            == "hi"
+        )
 
-    def test_an_event_that_does_not_end_is_a_service_error(self, serve_stream: Any, home: Path) -> None:
+    def test_an_event_that_does_not_end_is_a_service_error(
+        self, serve_stream: Any, home: Path
+    ) -> None:
         base = serve_stream(b"data: " + b"x" * (17 << 20))
         with pytest.raises(ServiceError, match="the service sent more than 16 MB as one event"):
             Client("web", config=Config(home, web_base=base, token="token")).ask("hello").read()
@@ -378,7 +440,9 @@ class TestToken:
     def test_one_that_no_header_can_carry_is_refused_and_not_shown(
         self, run: Run, service: Service, token: str
     ) -> None:
-        result = run("ask", "hello", "--debug", env={"REKA_WEB_BASE": service.url, "REKA_TOKEN": token})
+        result = run(
+            "ask", "hello", "--debug", env={"REKA_WEB_BASE": service.url, "REKA_TOKEN": token}
+        )
 
         assert (result.exit_code, result.stdout) == (3, "")
         assert result.stderr.endswith(
@@ -387,7 +451,9 @@ class TestToken:
         assert "secret" not in result.stderr
         assert service.received == []
 
-    def test_it_is_kept_for_the_next_question(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+    def test_it_is_kept_for_the_next_question(
+        self, run: Run, service: Service, web_env: dict[str, str]
+    ) -> None:
         results = [run("ask", "hello", env=web_env) for _ in range(2)]
 
         assert results == [Result(0, WORDS.format("hello"), "")] * 2
@@ -414,7 +480,9 @@ class TestToken:
 
         assert result == Result(0, WORDS.format("hello"), "")
         assert service.paths == ["/api/chat", "/bff/auth/access_token", "/api/chat"]
-        old, new = (one.headers["authorization"] for one in service.received if one.path == "/api/chat")
+        old, new = (
+            one.headers["authorization"] for one in service.received if one.path == "/api/chat"
+        )
         assert old != new
         assert new.removeprefix("Bearer ") in (home / "credentials.json").read_text()
 
@@ -424,14 +492,18 @@ class TestToken:
         assert run("ask", "hello", "-m", "sandbox-401", env=web_env).exit_code == 3
         assert service.paths == ["/bff/auth/access_token", "/api/chat"] * 2
 
-    def test_that_of_the_environment_is_never_stored(self, run: Run, service: Service, home: Path) -> None:
+    def test_that_of_the_environment_is_never_stored(
+        self, run: Run, service: Service, home: Path
+    ) -> None:
         env = {"REKA_WEB_BASE": service.url, "REKA_TOKEN": service.server.token}
 
         assert run("ask", "hello", env=env).exit_code == 0
         assert service.paths == ["/api/chat"]
         assert list(home.iterdir()) == []
 
-    def test_it_is_used_even_if_it_cannot_be_kept(self, run: Run, web_env: dict[str, str], home: Path) -> None:
+    def test_it_is_used_even_if_it_cannot_be_kept(
+        self, run: Run, web_env: dict[str, str], home: Path
+    ) -> None:
         home.chmod(0o755)
 
         result = run("ask", "hello", env=web_env)
@@ -445,7 +517,9 @@ class TestSession:
     def test_chunks_are_sent_in_their_order(
         self, run: Run, service: Service, web_env: dict[str, str], cookies_file: Path
     ) -> None:
-        write_cookies(cookies_file, {"appSession.1": "second", "appSession.0": "first", "other": "no"})
+        write_cookies(
+            cookies_file, {"appSession.1": "second", "appSession.0": "first", "other": "no"}
+        )
 
         assert run("ask", "hello", env=web_env).exit_code == 0
         assert service.received[0].headers["cookie"] == "appSession.0=first; appSession.1=second"
@@ -453,14 +527,20 @@ class TestSession:
     def test_the_stored_one_is_used_and_its_refreshed_cookie_is_stored(
         self, run: Run, service: Service, home: Path
     ) -> None:
-        session = Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),))
+        session = Session(
+            "space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),)
+        )
         Store(home).save_session(session)
         env = {"REKA_WEB_BASE": service.url}
 
         results = [run("ask", "hello", env=env) for _ in range(2)]
 
         assert results == [Result(0, WORDS.format("hello"), "")] * 2
-        assert service.paths == ["/bff/auth/access_token", "/api/chat", "/api/chat"]  # the token went with the session
+        assert service.paths == [
+            "/bff/auth/access_token",
+            "/api/chat",
+            "/api/chat",
+        ]  # the token went with the session
         stored = Store(home).session()
         assert stored is not None
         assert stored.header == "appSession=sandbox-rotate-ax"
@@ -470,12 +550,16 @@ class TestSession:
         self, service: Service, home: Path, new: str | None
     ) -> None:
         store = Store(home)
-        store.save_session(Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),)))
+        store.save_session(
+            Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", "sandbox-rotate-a"),))
+        )
         with Client("web", config=Config(home, web_base=service.url)) as client:
             client.ask("hello").read()
             store.clear()
             if new:
-                store.save_session(Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", new),)))
+                store.save_session(
+                    Session("space.reka.ai", (Cookie("space.reka.ai", "appSession", new),))
+                )
             before = store.path.read_bytes() if new else None
             answer = client.ask("hello", model="sandbox-401-once")
 
@@ -497,7 +581,9 @@ class TestSession:
         assert cookies_file.read_bytes() == before
         assert Store(home).session() is None
 
-    def test_a_netrc_is_not_read(self, run: Run, service: Service, web_env: dict[str, str], home: Path) -> None:
+    def test_a_netrc_is_not_read(
+        self, run: Run, service: Service, web_env: dict[str, str], home: Path
+    ) -> None:
         (home / ".netrc").write_text("default login somebody password else\n")
         os.chmod(home / ".netrc", 0o600)  # noqa: PTH101
 

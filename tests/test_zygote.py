@@ -105,7 +105,9 @@ def test_each_has_a_seed_of_its_own() -> None:
     ],
 )
 def test_it_ends_as_a_fresh_one_does(code: str) -> None:
-    ended = [run([sys.executable, "-c", code], input=b"asked\n", capture_output=True) for run in WAYS]
+    ended = [
+        run([sys.executable, "-c", code], input=b"asked\n", capture_output=True) for run in WAYS
+    ]
 
     assert vars(ended[1]) == vars(ended[0])
 

@@ -286,7 +286,9 @@ def _end(code: int) -> NoReturn:
         except OSError as error:
             code = 120
             if stream is sys.stdout:
-                sys.stderr.write(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n")
+                sys.stderr.write(
+                    f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n"
+                )
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         signal.raise_signal(-code)

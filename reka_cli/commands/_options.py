@@ -16,9 +16,17 @@ from typer import Option
 
 from reka_cli import providers
 from reka_cli.asking import AskOptions
-from reka_cli.images import AS_USUAL, Preparation
+from reka_cli.images import DEFAULT_PREPARATION, Preparation
 from reka_cli.messages import Options
 from reka_cli.render import names as format_names
+
+# the groups of options in help, in their order
+INPUT = "Input"
+MODEL = "Model"
+ANSWER = "Answer"
+LIMITS = "Limits"
+OUTPUT = "Output"
+DIAGNOSTICS = "Diagnostics"
 
 ImageOption = Annotated[
     list[str] | None,
@@ -26,103 +34,231 @@ ImageOption = Annotated[
         "-i",
         "--image",
         metavar="FILE",
-        help="Image: file, folder, glob, URL, - (standard input), clipboard, NAME=IMAGE. Repeatable.",
+        help="Image to ask about: a file, folder, glob, URL, - (standard input) or clipboard. "
+        "NAME=FILE tells the model its name. Can be repeated. See also: reka-cli help images.",
+        rich_help_panel=INPUT,
     ),
-]
-ModelOption = Annotated[str | None, Option("-m", "--model", help="Model to ask.")]
-SystemOption = Annotated[
-    str | None,
-    Option("-s", "--system", help="System prompt: instructions that precede the question."),
-]
-ProviderOption = Annotated[
-    str | None,
-    Option("--provider", help=f"Provider: auto, {', '.join(providers.names())}."),
-]
-MaxTokensOption = Annotated[
-    int | None,
-    Option("--max-tokens", min=1, help="Maximum number of tokens to generate."),
-]
-TemperatureOption = Annotated[
-    float | None,
-    Option("--temperature", min=0.0, help="Sampling temperature (0 to 2)."),
-]
-SeedOption = Annotated[
-    int | None,
-    Option("--seed", help="Seed for sampling: the same seed asks for the same answer."),
-]
-SchemaOption = Annotated[
-    str | None,
-    Option("--schema", metavar="FILE|JSON", help="JSON Schema that the answer must match."),
 ]
 VideoOption = Annotated[
     list[str] | None,
-    Option("--video", metavar="FILE|URL", help="Video: file or URL. Repeatable."),
+    Option(
+        "--video",
+        metavar="FILE",
+        help="Video to ask about: a file or a URL. Can be repeated.",
+        rich_help_panel=INPUT,
+    ),
+]
+NoStdinOption = Annotated[
+    bool,
+    Option(
+        "-n",
+        "--no-stdin",
+        help="Never read standard input, even where the question would use it.",
+        rich_help_panel=INPUT,
+    ),
+]
+MaxSideOption = Annotated[
+    int,
+    Option(
+        "--max-side",
+        metavar="PIXELS",
+        min=0,
+        help="Shrink images whose longer side has more pixels than this. 0 keeps their size.",
+        rich_help_panel=INPUT,
+    ),
+]
+KeepMetadataOption = Annotated[
+    bool,
+    Option(
+        "--keep-metadata",
+        help="Keep the location, time and camera metadata of images, which is removed otherwise.",
+        rich_help_panel=INPUT,
+    ),
+]
+ProviderOption = Annotated[
+    str | None,
+    Option(
+        "--provider",
+        metavar="NAME",
+        help=f"Provider to use: auto, {', '.join(providers.names())}. "
+        "auto, the default, is the first provider with credentials.",
+        rich_help_panel=MODEL,
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    Option(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="Model to ask, such as reka-flash. For the provider local, the path of a GGUF file.",
+        rich_help_panel=MODEL,
+    ),
 ]
 MmprojOption = Annotated[
     str | None,
-    Option("--mmproj", metavar="FILE", help="Multimodal projector file of a local model."),
+    Option(
+        "--mmproj",
+        metavar="FILE",
+        help="Multimodal projector file, which the provider local needs for images.",
+        rich_help_panel=MODEL,
+    ),
 ]
 ContextOption = Annotated[
     int | None,
-    Option("--context", min=1, help="Context window of a local model, in tokens."),
+    Option(
+        "--context",
+        metavar="N",
+        min=1,
+        help="Size of the context window of the provider local, in tokens (at least 1).",
+        rich_help_panel=MODEL,
+    ),
+]
+InsecureHttpOption = Annotated[
+    bool,
+    Option(
+        "--insecure-http",
+        help="Allow a REKA_API_BASE with http:// on another machine. The traffic is not encrypted.",
+        rich_help_panel=MODEL,
+    ),
+]
+SystemOption = Annotated[
+    str | None,
+    Option(
+        "-s",
+        "--system",
+        metavar="TEXT",
+        help="System prompt: instructions that precede the question.",
+        rich_help_panel=ANSWER,
+    ),
+]
+SchemaOption = Annotated[
+    str | None,
+    Option(
+        "--schema",
+        metavar="FILE|JSON",
+        help="JSON Schema that the answer must match, as a file or as JSON. "
+        "Without a valid answer, nothing is printed.",
+        rich_help_panel=ANSWER,
+    ),
+]
+MaxTokensOption = Annotated[
+    int | None,
+    Option(
+        "--max-tokens",
+        metavar="N",
+        min=1,
+        help="Maximum number of tokens to generate (at least 1).",
+        rich_help_panel=ANSWER,
+    ),
+]
+TemperatureOption = Annotated[
+    float | None,
+    Option(
+        "--temperature",
+        metavar="N",
+        min=0.0,
+        help="Sampling temperature (0 to 2). Answers vary less with a lower one.",
+        rich_help_panel=ANSWER,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    Option(
+        "--seed",
+        metavar="N",
+        help="Sampling seed. With the same seed, a model that supports it repeats its answer.",
+        rich_help_panel=ANSWER,
+    ),
+]
+AllowPartialOption = Annotated[
+    bool,
+    Option(
+        "--allow-partial",
+        help="Accept a truncated answer: exit with code 0 and a notice, instead of code 10.",
+        rich_help_panel=ANSWER,
+    ),
 ]
 TimeoutOption = Annotated[
     float,
     Option(
         "--timeout",
-        metavar="S",
+        metavar="SECONDS",
         help="Total time limit in seconds, including reading standard input and retries.",
+        rich_help_panel=LIMITS,
     ),
 ]
 CheckTimeoutOption = Annotated[
     float,
-    Option("--timeout", metavar="S", help="Time limit in seconds for the check with the service."),
+    Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Time limit in seconds for asking the service whether it accepts the credentials.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 IdleTimeoutOption = Annotated[
     float,
-    Option("--idle-timeout", metavar="S", help="Time limit in seconds for silence in an answer."),
+    Option(
+        "--idle-timeout",
+        metavar="SECONDS",
+        help="Time limit in seconds for a pause after the answer has begun.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 RetriesOption = Annotated[
     int,
-    Option("--retries", min=0, help="Maximum number of retries when the service is busy."),
+    Option(
+        "--retries",
+        metavar="N",
+        min=0,
+        help="Maximum number of retries when the service is busy or out of reach (0 or more).",
+        rich_help_panel=LIMITS,
+    ),
 ]
 NoWaitOption = Annotated[
     bool,
-    Option("--no-wait", help="Fail at once at a rate limit instead of waiting."),
-]
-AllowPartialOption = Annotated[
-    bool,
-    Option("--allow-partial", help="Accept a truncated answer: exit code 0."),
-]
-InsecureHttpOption = Annotated[
-    bool,
-    Option("--insecure-http", help="Allow http:// to another machine."),
-]
-NoStdinOption = Annotated[bool, Option("-n", "--no-stdin", help="Never read standard input.")]
-MaxSideOption = Annotated[
-    int,
     Option(
-        "--max-side",
-        metavar="PX",
-        min=0,
-        help="Shrink larger images to this many pixels on the longer side; 0 keeps their size.",
+        "--no-wait",
+        help="Exit with code 6 when the service limits the rate, instead of waiting.",
+        rich_help_panel=LIMITS,
     ),
-]
-KeepMetadataOption = Annotated[
-    bool, Option("--keep-metadata", help="Keep location, time and camera metadata of images.")
 ]
 FormatOption = Annotated[
     str,
-    Option("-f", "--format", metavar="|".join(format_names()), help="Output format."),
+    Option(
+        "-f",
+        "--format",
+        metavar="NAME",
+        help=f"Output format: {', '.join(format_names())}. auto: markdown on a terminal, else text.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-QuietOption = Annotated[bool, Option("-q", "--quiet", help="Print no notices on stderr.")]
+QuietOption = Annotated[
+    bool,
+    Option(
+        "-q",
+        "--quiet",
+        help="Print no notices on stderr. Errors are still printed.",
+        rich_help_panel=DIAGNOSTICS,
+    ),
+]
 VerboseOption = Annotated[
     bool,
-    Option("-v", "--verbose", help="Print sizes, model, tokens and seconds on stderr."),
+    Option(
+        "-v",
+        "--verbose",
+        help="Print image sizes, model, tokens, cost and seconds on stderr.",
+        rich_help_panel=DIAGNOSTICS,
+    ),
 ]
 DebugOption = Annotated[
     bool,
-    Option("--debug", help="Print the HTTP traffic on stderr, without secrets."),
+    Option(
+        "--debug",
+        help="Print the HTTP traffic on stderr, with secrets removed.",
+        rich_help_panel=DIAGNOSTICS,
+    ),
 ]
 
 
@@ -151,25 +287,25 @@ def with_ask_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _gather(
     image: ImageOption = None,
-    model: ModelOption = None,
-    system: SystemOption = None,
+    video: VideoOption = None,
+    no_stdin: NoStdinOption = False,
+    max_side: MaxSideOption = DEFAULT_PREPARATION.max_side,
+    keep_metadata: KeepMetadataOption = False,
     provider: ProviderOption = None,
+    model: ModelOption = None,
+    mmproj: MmprojOption = None,
+    context: ContextOption = None,
+    insecure_http: InsecureHttpOption = False,
+    system: SystemOption = None,
+    schema: SchemaOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
     seed: SeedOption = None,
-    schema: SchemaOption = None,
-    video: VideoOption = None,
-    mmproj: MmprojOption = None,
-    context: ContextOption = None,
+    allow_partial: AllowPartialOption = False,
     timeout: TimeoutOption = 600.0,
     idle_timeout: IdleTimeoutOption = 60.0,
     retries: RetriesOption = 2,
     no_wait: NoWaitOption = False,
-    allow_partial: AllowPartialOption = False,
-    insecure_http: InsecureHttpOption = False,
-    no_stdin: NoStdinOption = False,
-    max_side: MaxSideOption = AS_USUAL.max_side,
-    keep_metadata: KeepMetadataOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     debug: DebugOption = False,

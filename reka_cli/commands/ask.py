@@ -13,49 +13,78 @@ from reka_cli.asking import (
     open_client,
     read_question,
 )
-from reka_cli.commands._options import FormatOption, with_ask_options
+from reka_cli.commands._options import ANSWER, OUTPUT, FormatOption, with_ask_options
 from reka_cli.errors import UsageError
 from reka_cli.limits.deadline import Deadline
-from reka_cli.render import check as check_format
-from reka_cli.render import is_for_programs, render
+from reka_cli.render import check_format, is_for_programs, render
 from reka_cli.render._summary import report_summary
 from reka_cli.terminal import Terminal
 
 
 @with_ask_options
 def ask(
-    prompt: Annotated[str | None, Argument(help="Question; - is standard input.")] = None,
+    prompt: Annotated[
+        str | None,
+        Argument(
+            metavar="PROMPT",
+            help="Question. With - or without one, it is read from standard input.",
+        ),
+    ] = None,
     files: Annotated[
         list[str] | None,
-        Argument(help="Images, as for -i.", metavar="[FILE]..."),
+        Argument(metavar="[FILE]...", help="Images to ask about, as with -i."),
     ] = None,
     *,
     options: AskOptions,
     format_: FormatOption = "auto",
     output: Annotated[
-        str | None, Option("-o", "--output", metavar="FILE", help="Write the answer to this file.")
+        str | None,
+        Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the answer to this file, completely or not at all. {date}, {time} and "
+            "{name} (of the image) are filled in.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     reasoning: Annotated[
         str,
         Option(
             "--reasoning",
             metavar="show|hide",
-            help="The model's reasoning, on stderr of a terminal.",
+            help="Show or hide the model's reasoning on stderr when it is a terminal.",
+            rich_help_panel=ANSWER,
         ),
     ] = "show",
     live: Annotated[
         bool | None,
-        Option("--live/--no-live", help="Repaint what is not finished, or do not."),
+        Option(
+            "--live/--no-live",
+            help="Repaint unfinished Markdown while the answer streams, or print each block once. "
+            "By default it is repainted if the terminal can do that.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     show: Annotated[
         bool,
-        Option("--show", help="Show the images in the terminal, above the answer."),
+        Option(
+            "--show",
+            help="Show the images in the terminal above the answer. This needs reka-cli[show].",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
 ) -> None:
     """Ask one question, with or without images.
 
-    Exit codes: 0 the answer is complete, 2 usage, 3 not logged in, 4 refused, 5 bad input, 6 rate
-    limited, 7 service error, 8 timeout, 9 network, 10 the answer is incomplete, 70 internal.
+    Examples:
+        reka-cli ask "What can you see?" cat.jpeg
+        git diff | reka-cli ask "Write a commit message"
+        reka-cli ask -f json "What can you see?" cat.jpeg | jq -r .text
+
+    Standard input is part of the question if there is no PROMPT, or a PROMPT and no image.
+
+    The exit code is 0 only if the answer is complete. See also: reka-cli help exit-codes.
     """
     if reasoning not in ("show", "hide"):
         raise UsageError(f"--reasoning is show or hide, not {reasoning!r}")

@@ -8,8 +8,16 @@ from reka_cli.terminal import Terminal
 
 
 def logout() -> None:
-    """Remove the stored credentials; a browser stays logged in."""
+    """Remove the stored credentials.
+
+    Examples:
+        reka-cli logout
+
+    The browser stays logged in, and credentials in environment variables are still used.
+    """
     store = Store(Config.read().state_dir)
     removed = store.clear()
     what = f"removed {store.path}" if removed else "there was nothing stored"
-    Terminal().write(f"{what}; the browser stays logged in, and environment variables still count\n")
+    Terminal().write(
+        f"{what}; the browser stays logged in, and environment variables still count\n"
+    )

@@ -11,6 +11,7 @@ from typer import Option
 
 from reka_cli.client import Client, Listing
 from reka_cli.commands._options import (
+    OUTPUT,
     DebugOption,
     InsecureHttpOption,
     ProviderOption,
@@ -19,16 +20,30 @@ from reka_cli.commands._options import (
     TimeoutOption,
 )
 from reka_cli.config import Config
-from reka_cli.providers._catalogue import Model
-from reka_cli.terminal import Terminal, say
+from reka_cli.providers._models import Model
+from reka_cli.terminal import Terminal, print_to_stderr
 
 _COLUMNS = ("model", "takes", "context", "longest answer", "USD/M in", "USD/M out")
 
 
 def models(
     provider: ProviderOption = None,
-    as_json: Annotated[bool, Option("--json", help="One JSON object with all that is known.")] = False,
-    refresh: Annotated[bool, Option("--refresh", help="Ask, even if a list of today is at hand.")] = False,
+    as_json: Annotated[
+        bool,
+        Option(
+            "--json",
+            help="Print one JSON object with everything that is known about the models.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    refresh: Annotated[
+        bool,
+        Option(
+            "--refresh",
+            help="Request the list from the service, instead of using one that is up to a day old.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     timeout: TimeoutOption = 60.0,
     retries: RetriesOption = 2,
     insecure_http: InsecureHttpOption = False,
@@ -37,11 +52,17 @@ def models(
 ) -> None:
     """List the models, with modalities, limits and prices.
 
-    A table on a terminal, tab-separated lines in a pipe.
+    Examples:
+        reka-cli models
+        reka-cli models --provider api --refresh
+        reka-cli models --json | jq -r ".models[].id"
+
+    The output is a table on a terminal, and tab-separated lines in a pipe. Prices are in USD per
+    million tokens.
     """
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)
-    log = say if debug else None
+    log = print_to_stderr if debug else None
     with Client(provider, timeout_s=timeout, retries=retries, config=config, log=log) as client:
         listing = client.models(refresh=refresh, notice=terminal.notice)
     if as_json:
@@ -73,7 +94,9 @@ def _print_table(listing: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"models of {listing.provider}", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"models of {listing.provider}", title_justify="left", box=None, pad_edge=False
+    )
     for index, column in enumerate(_COLUMNS):
         table.add_column(column, justify="left" if index < 2 else "right", no_wrap=index == 0)
     for model in listing.models:

@@ -10,9 +10,16 @@ from typer import Option
 
 from reka_cli import providers
 from reka_cli.client import Client
-from reka_cli.commands._options import CheckTimeoutOption, ProviderOption, QuietOption
+from reka_cli.commands._options import (
+    DIAGNOSTICS,
+    INPUT,
+    OUTPUT,
+    CheckTimeoutOption,
+    ProviderOption,
+    QuietOption,
+)
 from reka_cli.config import Config
-from reka_cli.credentials import in_words
+from reka_cli.credentials import format_relative_time
 from reka_cli.providers import Status
 from reka_cli.terminal import Terminal
 
@@ -20,16 +27,39 @@ _DAY_S = 86_400
 
 
 def status(
-    as_json: Annotated[bool, Option("--json", help="One JSON object.")] = False,
-    check: Annotated[bool, Option("--check", help="Ask the service of --provider; exit 3 if it rejects them.")] = False,
+    as_json: Annotated[
+        bool,
+        Option("--json", help="Print the providers as one JSON object.", rich_help_panel=OUTPUT),
+    ] = False,
+    check: Annotated[
+        bool,
+        Option(
+            "--check",
+            help="Ask the service whether it accepts the credentials, and exit with code 3 if not.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     provider: ProviderOption = None,
-    warn_days: Annotated[float, Option("--warn-days", help="With --check, warn if fewer are left.", min=0)] = 2.0,
+    warn_days: Annotated[
+        float,
+        Option(
+            "--warn-days",
+            metavar="N",
+            min=0,
+            help="With --check, print a notice if the credentials expire in fewer days than this.",
+            rich_help_panel=DIAGNOSTICS,
+        ),
+    ] = 2.0,
     timeout: CheckTimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:
     """Show which providers are ready, and until when.
 
-    The credentials of each are named, never shown.
+    Examples:
+        reka-cli status
+        reka-cli status --check --provider web
+
+    The credentials are named, never shown.
     """
     config = Config.read()
     terminal = Terminal(quiet=quiet)
@@ -40,20 +70,37 @@ def status(
     else:
         terminal.write("".join("\t".join(_row(one)) + "\n" for one in states))
     if check:
-        _check(config, provider or config.provider, states, terminal, timeout, warn_days)
+        _check_credentials(
+            config, provider or config.provider, states, terminal, timeout, warn_days
+        )
 
 
-def _check(
-    config: Config, wanted: str, states: list[Status], terminal: Terminal, timeout_s: float, warn_days: float
+def _check_credentials(
+    config: Config,
+    wanted: str,
+    states: list[Status],
+    terminal: Terminal,
+    timeout_s: float,
+    warn_days: float,
 ) -> None:
     with Client(wanted, config=config, timeout_s=timeout_s) as client:
         name = client.check(notice=terminal.notice)
     ends_s = next((one.expires_s for one in states if one.provider == name), None)
     if ends_s is not None and ends_s - time.time() < warn_days * _DAY_S:
-        terminal.notice(f"the credentials of {name} end {in_words(ends_s)}: reka-cli login")
+        terminal.notice(
+            f"the credentials of {name} end {format_relative_time(ends_s)}: reka-cli login"
+        )
 
 
 def _row(state: Status) -> tuple[str, ...]:
     ready = "ready" if state.ready else "not ready"
-    ends = f"ends {in_words(state.expires_s)}" if state.expires_s is not None and state.ready else ""
-    return (state.provider, ready, "; ".join(filter(None, (state.source, *state.holds, ends, state.problem))))
+    ends = (
+        f"ends {format_relative_time(state.expires_s)}"
+        if state.expires_s is not None and state.ready
+        else ""
+    )
+    return (
+        state.provider,
+        ready,
+        "; ".join(filter(None, (state.source, *state.holds, ends, state.problem))),
+    )

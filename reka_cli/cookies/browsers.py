@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from reka_cli.cookies.database import (
     COOKIE_HOSTS,
-    Busy,
+    CookieRow,
+    DatabaseBusy,
+    DatabaseCopy,
     NotACookieDatabase,
-    Row,
-    Taken,
     container_names,
+    copy_database,
     private_folder,
-    take,
 )
 from reka_cli.cookies.profiles import Profile, profiles
 from reka_cli.cookies.session import Cookie, Session, names, sessions
@@ -36,7 +36,7 @@ from reka_cli.hosts import HOSTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HINTS", "Found", "Profile", "look", "profiles", "read_database"]
+__all__ = ["HINTS", "Profile", "ProfileResult", "find_session", "profiles", "read_database"]
 
 _SITE = f"https://{HOSTS[0]}"
 _FILE = "reka-cli login --cookies FILE"
@@ -80,27 +80,29 @@ _PLATFORM: str = sys.platform
 
 
 @dataclass(frozen=True)
-class Found:
+class ProfileResult:
     """What one profile has: the live session that lasts longest, or why there is none."""
 
     profile: Profile
     session: Session | None
     problem: str | None  # a key of HINTS if there is no session
-    said: str  # the same in a few words for a person
+    message: str  # the same in a few words for a person
     containers: tuple[str, ...] = ()  # of Firefox, those that hold a session
 
 
-class _Trouble(Exception):
+class _CookieError(Exception):
     """There are no cookies to be had: one of the codes, and what to say."""
 
-    def __init__(self, code: str, said: str, containers: Sequence[str] = ()) -> None:
+    def __init__(self, code: str, message: str, containers: Sequence[str] = ()) -> None:
         super().__init__(code)
         self.code = code
-        self.said = said
+        self.message = message
         self.containers = tuple(containers)
 
 
-def look(profile: Profile, now_s: float, container: str | None = None, deadline_s: float = _DEADLINE_S) -> Found:
+def find_session(
+    profile: Profile, now_s: float, container: str | None = None, deadline_s: float = _DEADLINE_S
+) -> ProfileResult:
     """Look for the session in one profile, in a Firefox container if one is named; never raises for what it finds.
 
     `deadline_s` bounds what a keyring may take; where it asks the person (macOS), allow a minute.
@@ -109,11 +111,15 @@ def look(profile: Profile, now_s: float, container: str | None = None, deadline_
         cookies, containers = _cookies(profile, now_s, container, deadline_s)
         session = next(iter(sessions(cookies, now_s)), None)
         if session is None:
-            raise _Trouble("no_session", _not_whole(cookies), containers)
-    except _Trouble as trouble:
-        return Found(profile, None, trouble.code, trouble.said, trouble.containers)
-    until = "without an end date" if session.expires_s is None else f"until {_day(session.expires_s)}"
-    return Found(profile, session, None, f"session {until}", containers)
+            raise _CookieError("no_session", _describe_incomplete(cookies), containers)
+    except _CookieError as trouble:
+        return ProfileResult(profile, None, trouble.code, trouble.message, trouble.containers)
+    until = (
+        "without an end date"
+        if session.expires_s is None
+        else f"until {_format_date(session.expires_s)}"
+    )
+    return ProfileResult(profile, session, None, f"session {until}", containers)
 
 
 def read_database(path: Path, now_s: float) -> list[Cookie]:
@@ -123,9 +129,9 @@ def read_database(path: Path, now_s: float) -> list[Cookie]:
     """
     try:
         return _cookies(_profile_of(path), now_s, None, _DEADLINE_S)[0]
-    except _Trouble as trouble:
+    except _CookieError as trouble:
         kind = NotLoggedIn if trouble.code in _WITHOUT_A_LOGIN else BadInput
-        raise kind(f"{show_path(path)}: {trouble.said}", hint=HINTS[trouble.code]) from None
+        raise kind(f"{show_path(path)}: {trouble.message}", hint=HINTS[trouble.code]) from None
 
 
 def _profile_of(path: Path) -> Profile:
@@ -145,18 +151,18 @@ def _cookies(
     try:
         with private_folder() as folder:
             if _begins_with(profile.database, _SAFARI):
-                return _of_safari(profile, folder, now_s, container, deadline_s), ()
-            taken = take(profile.database, folder)
+                return _read_safari(profile, folder, now_s, container, deadline_s), ()
+            taken = copy_database(profile.database, folder)
             named = container_names(profile.database)
-            rows = _chosen(taken, profile, named, now_s, container)
+            rows = _choose_rows(taken, profile, named, now_s, container)
             containers = tuple(_containers(taken.rows, named, now_s))
-            return _decrypted(taken, rows, profile, deadline_s), containers
+            return _decrypt(taken, rows, profile, deadline_s), containers
     except NotACookieDatabase:
-        raise _Trouble("not_a_cookie_db", "not a cookie database") from None
-    except Busy:
-        raise _Trouble("busy", "the browser is writing too much at the moment") from None
+        raise _CookieError("not_a_cookie_db", "not a cookie database") from None
+    except DatabaseBusy:
+        raise _CookieError("busy", "the browser is writing too much at the moment") from None
     except OSError as error:
-        raise _unreadable(profile, error) from None
+        raise _unreadable_error(profile, error) from None
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:
@@ -166,16 +172,20 @@ def _begins_with(path: Path, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-def _unreadable(profile: Profile, error: OSError) -> _Trouble:
+def _unreadable_error(profile: Profile, error: OSError) -> _CookieError:
     if getattr(error, "winerror", None) in _WINDOWS_SHARING:
-        return _Trouble("locked_file", "the browser keeps its cookies to itself while it runs")
+        return _CookieError("locked_file", "the browser keeps its cookies to itself while it runs")
     if isinstance(error, PermissionError):
         if _PLATFORM == "darwin" and profile.browser == "safari":
-            return _Trouble("permission", "the terminal has no Full Disk Access (System Settings, Privacy)")
-        return _Trouble("permission", f"no permission to read {profile.database}{_owner(profile.database)}")
+            return _CookieError(
+                "permission", "the terminal has no Full Disk Access (System Settings, Privacy)"
+            )
+        return _CookieError(
+            "permission", f"no permission to read {profile.database}{_owner(profile.database)}"
+        )
     if isinstance(error, FileNotFoundError):
-        return _Trouble("no_session", "no cookies")
-    return _Trouble("library_error", f"cannot be copied: {reason(error)}")
+        return _CookieError("no_session", "no cookies")
+    return _CookieError("library_error", f"cannot be copied: {reason(error)}")
 
 
 def _owner(path: Path) -> str:
@@ -187,60 +197,74 @@ def _owner(path: Path) -> str:
     return ""
 
 
-def _chosen(taken: Taken, profile: Profile, named: Mapping[int, str], now_s: float, container: str | None) -> list[Row]:
+def _choose_rows(
+    taken: DatabaseCopy,
+    profile: Profile,
+    named: Mapping[int, str],
+    now_s: float,
+    container: str | None,
+) -> list[CookieRow]:
     """Give the live rows of the jar asked for, or say why they make up no session."""
     wanted = None if container is None else _container_id(taken, named, container)
     rows = [row for row in taken.rows if row.container == wanted]
     live = [row for row in rows if row.expires_s is None or row.expires_s > now_s]
-    if sessions(map(Row.as_cookie, live), now_s):
+    if sessions(map(CookieRow.as_cookie, live), now_s):
         return live
     containers = list(_containers(taken.rows, named, now_s))
     if container is None and containers:
-        flags = " or ".join(f"--container {_quoted(name)}" for name in containers)
-        raise _Trouble("container_only", f"in a container: {flags}", containers)
+        flags = " or ".join(f"--container {_quote(name)}" for name in containers)
+        raise _CookieError("container_only", f"in a container: {flags}", containers)
     if live:
-        raise _Trouble("no_session", _not_whole(map(Row.as_cookie, live)), containers)
+        raise _CookieError(
+            "no_session", _describe_incomplete(map(CookieRow.as_cookie, live)), containers
+        )
     if ended := [row.expires_s for row in rows if row.expires_s is not None]:
-        raise _Trouble("expired", f"expired {_day(max(ended))}", containers)
+        raise _CookieError("expired", f"expired {_format_date(max(ended))}", containers)
     if container is None and any(row.container == 0 for row in taken.rows):
-        raise _Trouble("partitioned_only", "only inside the pages of another site")
+        raise _CookieError("partitioned_only", "only inside the pages of another site")
     late = taken.family == "chromium" and _is_running(profile.database)
     yet = "; while it runs, the browser writes cookies up to 30 s late" if late else ""
-    raise _Trouble("no_session", f"no Reka login{yet}", containers)
+    raise _CookieError("no_session", f"no Reka login{yet}", containers)
 
 
-def _container_id(taken: Taken, named: Mapping[int, str], container: str) -> int:
+def _container_id(taken: DatabaseCopy, named: Mapping[int, str], container: str) -> int:
     """Find a container by its name or number."""
     if taken.family != "firefox":
-        raise _Trouble("no_session", "this browser has no containers")
+        raise _CookieError("no_session", "this browser has no containers")
     known = {row.container: str(row.container) for row in taken.rows if row.container} | dict(named)
     for number, name in known.items():
         if container.casefold() == name.casefold() or container == str(number):
             return number
-    raise _Trouble("no_session", f"no container of that name; there are: {', '.join(known.values()) or 'none'}")
+    raise _CookieError(
+        "no_session", f"no container of that name; there are: {', '.join(known.values()) or 'none'}"
+    )
 
 
-def _containers(rows: Iterable[Row], named: Mapping[int, str], now_s: float) -> list[str]:
+def _containers(rows: Iterable[CookieRow], named: Mapping[int, str], now_s: float) -> list[str]:
     """Name the containers that hold a live session."""
     by_number: dict[int, list[Cookie]] = {}
     for row in rows:
         if row.container:
             by_number.setdefault(row.container, []).append(row.as_cookie())
-    return [named.get(number, str(number)) for number, held in sorted(by_number.items()) if sessions(held, now_s)]
+    return [
+        named.get(number, str(number))
+        for number, held in sorted(by_number.items())
+        if sessions(held, now_s)
+    ]
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     import shlex
 
     return shlex.quote(name)
 
 
-def _not_whole(cookies: Iterable[Cookie]) -> str:
+def _describe_incomplete(cookies: Iterable[Cookie]) -> str:
     present = sorted({name for cookie in cookies for name in names([cookie])})
     return f"a session that is not whole: {', '.join(present)}" if present else "no Reka login"
 
 
-def _day(moment_s: float) -> str:
+def _format_date(moment_s: float) -> str:
     """Give a date of the user's calendar; a far-off one of a damaged row is no reason to fail."""
     try:
         return time.strftime("%Y-%m-%d", time.localtime(moment_s))
@@ -253,11 +277,13 @@ def _is_running(database: Path) -> bool:
     return any((folder / "SingletonLock").is_symlink() for folder in list(database.parents)[:3])
 
 
-def _decrypted(taken: Taken, rows: list[Row], profile: Profile, deadline_s: float) -> list[Cookie]:
+def _decrypt(
+    taken: DatabaseCopy, rows: list[CookieRow], profile: Profile, deadline_s: float
+) -> list[Cookie]:
     """Have the rows decrypted; one that cannot be must not cost a session that can."""
     ends_at = time.monotonic() + deadline_s
     readable = [row for row in rows if row.scheme in _readable_schemes()]
-    if not sessions(map(Row.as_cookie, readable), 0):
+    if not sessions(map(CookieRow.as_cookie, readable), 0):
         raise _foreign_encryption({row.scheme for row in rows} - _readable_schemes())
     request: dict[str, Any] = {
         "function": "firefox" if taken.family == "firefox" else _function(profile.browser),
@@ -269,11 +295,13 @@ def _decrypted(taken: Taken, rows: list[Row], profile: Profile, deadline_s: floa
     fewer = {"file": str(taken.keep(without, "kept-without-keyring.sqlite")), "keyring": False}
     taken.discard()
     try:
-        return _asked(request | every, taken.folder, deadline_s)
-    except _Trouble:
-        if not of_keyring or not sessions(map(Row.as_cookie, without), 0):
+        return _ask_child(request | every, taken.folder, deadline_s)
+    except _CookieError:
+        if not of_keyring or not sessions(map(CookieRow.as_cookie, without), 0):
             raise
-        return _asked(request | fewer, taken.folder, max(ends_at - time.monotonic(), _WITHOUT_KEYRING_S))
+        return _ask_child(
+            request | fewer, taken.folder, max(ends_at - time.monotonic(), _WITHOUT_KEYRING_S)
+        )
 
 
 def _readable_schemes() -> set[str]:
@@ -281,11 +309,15 @@ def _readable_schemes() -> set[str]:
     return _DECRYPTED_BY_LIBRARY | ({"unknown"} if _PLATFORM == "win32" else set())
 
 
-def _foreign_encryption(schemes: set[str]) -> _Trouble:
+def _foreign_encryption(schemes: set[str]) -> _CookieError:
     what = ", ".join(sorted(schemes))
     if "v20" in schemes:
-        return _Trouble("unsupported_encryption", f"encrypted for the browser alone ({what}, app-bound)")
-    return _Trouble("unsupported_encryption", f"encrypted in a way no other program reads ({what})")
+        return _CookieError(
+            "unsupported_encryption", f"encrypted for the browser alone ({what}, app-bound)"
+        )
+    return _CookieError(
+        "unsupported_encryption", f"encrypted in a way no other program reads ({what})"
+    )
 
 
 def _function(browser: str) -> str:
@@ -300,27 +332,31 @@ def _key_file(database: Path) -> str | None:
     return next((str(state) for state in states if state.is_file()), None)
 
 
-def _of_safari(profile: Profile, folder: Path, now_s: float, container: str | None, deadline_s: float) -> list[Cookie]:
+def _read_safari(
+    profile: Profile, folder: Path, now_s: float, container: str | None, deadline_s: float
+) -> list[Cookie]:
     """Read Safari's own format, of which no rows can be left out beforehand."""
     if container is not None:
-        raise _Trouble("no_session", "this browser has no containers")
+        raise _CookieError("no_session", "this browser has no containers")
     data = profile.database.read_bytes()
     if not any(host.encode() in data for host in COOKIE_HOSTS):
-        raise _Trouble("no_session", "no Reka login")
+        raise _CookieError("no_session", "no Reka login")
     copy = folder / "Cookies.binarycookies"
     copy.write_bytes(data)
     request = {"function": "safari", "file": str(copy), "key_file": None, "keyring": False}
-    cookies = _asked(request, folder, deadline_s)
+    cookies = _ask_child(request, folder, deadline_s)
     live = [one for one in cookies if one.expires_s is None or one.expires_s > now_s]
     if cookies and not live:
-        raise _Trouble("expired", f"expired {_day(max(one.expires_s or 0 for one in cookies))}")
+        raise _CookieError(
+            "expired", f"expired {_format_date(max(one.expires_s or 0 for one in cookies))}"
+        )
     if not live:
-        raise _Trouble("no_session", "no Reka login")
+        raise _CookieError("no_session", "no Reka login")
     return live
 
 
-def _asked(request: Mapping[str, Any], folder: Path, within_s: float) -> list[Cookie]:
-    """Put a request to the child; raise _Trouble for anything but cookies."""
+def _ask_child(request: Mapping[str, Any], folder: Path, within_s: float) -> list[Cookie]:
+    """Put a request to the child; raise _CookieError for anything but cookies."""
     bus = _bus() if request["keyring"] else None
     try:
         ended = subprocess.run(
@@ -333,17 +369,19 @@ def _asked(request: Mapping[str, Any], folder: Path, within_s: float) -> list[Co
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _trouble("keyring_timeout", "") from None
-    answer = _answer(ended.stdout)
+        raise _cookie_error("keyring_timeout", "") from None
+    answer = _parse_answer(ended.stdout)
     if "cookies" not in answer:
         code = "keyring_missing" if request["keyring"] and bus is None else str(answer.get("code"))
-        raise _trouble(code, str(answer.get("type") or f"it ended with {ended.returncode}"))
-    rows = sorted(answer["cookies"], key=lambda row: str(row[4]) == "/")  # the cookie for the whole site wins
+        raise _cookie_error(code, str(answer.get("type") or f"it ended with {ended.returncode}"))
+    rows = sorted(
+        answer["cookies"], key=lambda row: str(row[4]) == "/"
+    )  # the cookie for the whole site wins
     own = [Cookie(row[0].removeprefix("."), *row[1:4]) for row in rows if row[0] in COOKIE_HOSTS]
     return [cookie for cookie in own if names([cookie])]
 
 
-def _answer(output: bytes) -> dict[str, Any]:
+def _parse_answer(output: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(output)
     except ValueError:
@@ -369,7 +407,7 @@ def _bus() -> str | None:
     return None
 
 
-_SAID = {
+_MESSAGES = {
     "keyring_locked": "its key is in the desktop's keyring, which is locked",
     "keyring_timeout": "its key is in the desktop's keyring, which does not answer",
     "keyring_missing": "its key is in the desktop's keyring, which cannot be reached from here",
@@ -377,7 +415,7 @@ _SAID = {
 }
 
 
-def _trouble(code: str, type_name: str) -> _Trouble:
-    if code in _SAID:
-        return _Trouble(code, _SAID[code])
-    return _Trouble("library_error", f"the library that reads it failed ({type_name})")
+def _cookie_error(code: str, type_name: str) -> _CookieError:
+    if code in _MESSAGES:
+        return _CookieError(code, _MESSAGES[code])
+    return _CookieError("library_error", f"the library that reads it failed ({type_name})")

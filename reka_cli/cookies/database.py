@@ -36,21 +36,28 @@ _LARGEST = 256 << 20  # bytes; a browser's is a few MB
 _ATTEMPTS = 4
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 _CHROMIUM_EPOCH_S = 11_644_473_600  # from 1601 to 1970
-_FIREFOX_MILLISECONDS = 16  # the schema from which on `expiry` is no longer in seconds (Firefox 142)
+_FIREFOX_MILLISECONDS = (
+    16  # the schema from which on `expiry` is no longer in seconds (Firefox 142)
+)
 _CONTAINER = re.compile(r"\^userContextId=([0-9]+)")
-_STANDARD_CONTAINERS = {"personal": "Personal", "work": "Work", "banking": "Banking", "shopping": "Shopping"}
+_STANDARD_CONTAINERS = {
+    "personal": "Personal",
+    "work": "Work",
+    "banking": "Banking",
+    "shopping": "Shopping",
+}
 
 
 class NotACookieDatabase(Exception):
     """The file is none that a known browser keeps its cookies in."""
 
 
-class Busy(Exception):
+class DatabaseBusy(Exception):
     """The browser wrote so much that no whole copy could be taken."""
 
 
 @dataclass(frozen=True)
-class Row:
+class CookieRow:
     """What a database says of a session cookie without its value."""
 
     rowid: int
@@ -66,12 +73,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Taken:
+class DatabaseCopy:
     """A private copy of a database; `family` is "chromium" or "firefox"."""
 
     family: str
     copy: Path = field(repr=False)
-    rows: tuple[Row, ...] = ()
+    rows: tuple[CookieRow, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -82,7 +89,7 @@ class Taken:
         for companion in (*_COMPANIONS, "-shm"):
             _beside(self.copy, companion).unlink(missing_ok=True)
 
-    def keep(self, rows: Iterable[Row], name: str) -> Path:
+    def keep(self, rows: Iterable[CookieRow], name: str) -> Path:
         """Write a new database with these rows only, and give its path; raise OSError if it cannot be written."""
         import sqlite3
 
@@ -90,7 +97,7 @@ class Taken:
         try:
             with closing(_open(self.copy)) as connection:
                 connection.execute("attach ? as kept", (str(target),))
-                for statement in _keeping(self.family, [row.rowid for row in rows]):
+                for statement in _copy_statements(self.family, [row.rowid for row in rows]):
                     connection.execute(statement)
                 if self.family == "firefox" and _in_milliseconds(connection):
                     connection.execute("update kept.moz_cookies set expiry = expiry / 1000")
@@ -108,30 +115,34 @@ def private_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def take(database: Path, folder: Path) -> Taken:
+def copy_database(database: Path, folder: Path) -> DatabaseCopy:
     """Copy a database into `folder` and list the session's rows in it.
 
-    Raises OSError if it cannot be read, NotACookieDatabase, or Busy.
+    Raises OSError if it cannot be read, NotACookieDatabase, or DatabaseBusy.
     """
     import sqlite3
 
     copy = folder / "whole.sqlite"
-    settled = _copy_settled(database, copy)
+    settled = _copy_unless_changed(database, copy)
     try:
         with closing(_open(copy)) as connection:
             if not settled and connection.execute("pragma quick_check").fetchone() != ("ok",):
-                raise Busy
+                raise DatabaseBusy
             family = _family(connection)
-            return Taken(family, copy, tuple(_rows(connection, family)))
+            return DatabaseCopy(family, copy, tuple(_rows(connection, family)))
     except sqlite3.Error as error:
-        raise (NotACookieDatabase if settled else Busy) from error
+        raise (NotACookieDatabase if settled else DatabaseBusy) from error
 
 
 def container_names(database: Path) -> dict[int, str]:
     """Give the containers of the Firefox profile a database lies in."""
     try:
         identities = json.loads(database.with_name("containers.json").read_bytes())["identities"]
-        return {int(one["userContextId"]): _container_name(one) for one in identities if one.get("public", True)}
+        return {
+            int(one["userContextId"]): _container_name(one)
+            for one in identities
+            if one.get("public", True)
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
@@ -140,27 +151,32 @@ def _container_name(identity: dict[str, object]) -> str:
     """Give what the person sees: a name of theirs, else the word of one of the four Firefox comes with."""
     if name := str(identity.get("name") or ""):
         return "".join(character for character in name if character.isprintable())
-    word = re.sub(r"user-?context-?|\.label", "", str(identity.get("l10nId") or identity.get("l10nID")), flags=re.I)
+    word = re.sub(
+        r"user-?context-?|\.label",
+        "",
+        str(identity.get("l10nId") or identity.get("l10nID")),
+        flags=re.I,
+    )
     return _STANDARD_CONTAINERS.get(word.lower(), f"container {identity['userContextId']}")
 
 
-def _copy_settled(database: Path, copy: Path) -> bool:
+def _copy_unless_changed(database: Path, copy: Path) -> bool:
     """Copy a database with its journals; whether nothing moved while that was done."""
     if not stat.S_ISREG(database.stat().st_mode):  # a pipe would keep us waiting
         raise NotACookieDatabase
     for attempt in range(_ATTEMPTS):
-        before = _state(database)
+        before = _file_stamps(database)
         if sum(size for _, size, _ in before) > _LARGEST:
             raise NotACookieDatabase
         for companion in _COMPANIONS:
             _copy(_beside(database, companion), _beside(copy, companion), required=not companion)
-        if _state(database) == before:
+        if _file_stamps(database) == before:
             return True
         time.sleep(0.1 * (attempt + 1))
     return False
 
 
-def _state(database: Path) -> list[tuple[int, int, int]]:
+def _file_stamps(database: Path) -> list[tuple[int, int, int]]:
     """Give time, size and number of each file; zeros for one that is not there."""
     state = []
     for companion in _COMPANIONS:
@@ -184,7 +200,9 @@ def _copy(source: Path, target: Path, required: bool) -> None:
         begin = file.read(len(_MAGIC))
         if required and begin != _MAGIC:
             raise NotACookieDatabase
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as out:
+        with os.fdopen(
+            os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb"
+        ) as out:
             out.write(begin)
             shutil.copyfileobj(file, out, 1 << 20)
 
@@ -204,7 +222,10 @@ def _open(copy: Path) -> sqlite3.Connection:
 
 def _family(connection: sqlite3.Connection) -> str:
     """Tell the family by what is in the file, whatever the folder is called."""
-    tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+    tables = {
+        str(name)
+        for (name,) in connection.execute("select name from sqlite_master where type = 'table'")
+    }
     if "moz_cookies" in tables:
         return "firefox"
     if {"cookies", "meta"} <= tables:
@@ -212,15 +233,19 @@ def _family(connection: sqlite3.Connection) -> str:
     raise NotACookieDatabase
 
 
-def _rows(connection: sqlite3.Connection, family: str) -> Iterator[Row]:
+def _rows(connection: sqlite3.Connection, family: str) -> Iterator[CookieRow]:
     table, host = ("moz_cookies", "host") if family == "firefox" else ("cookies", "host_key")
     columns = {str(about[1]) for about in connection.execute(f"pragma table_info({table})")}
-    described = _firefox_columns(connection, columns) if family == "firefox" else _chromium_columns(columns)
+    described = (
+        _firefox_columns(connection, columns) if family == "firefox" else _chromium_columns(columns)
+    )
     places = ", ".join("?" * len(COOKIE_HOSTS))
     query = f"select rowid, {host}, name, {described} from {table} where {host} in ({places}) order by rowid"  # noqa: S608
     for rowid, where, name, expiry, jar, encrypted in connection.execute(query, COOKIE_HOSTS):
         expires_s = float(expiry) if isinstance(expiry, (int, float)) else None
-        row = Row(rowid, str(where), str(name), expires_s, _container(jar), _scheme(encrypted))
+        row = CookieRow(
+            rowid, str(where), str(name), expires_s, _container(jar), _scheme(encrypted)
+        )
         if names([row.as_cookie()]):
             yield row
 
@@ -256,11 +281,13 @@ def _scheme(encrypted: bytes | None) -> str:
     return bytes(encrypted).decode() if re.fullmatch(rb"v[0-9]{2}", encrypted) else "unknown"
 
 
-def _keeping(family: str, rowids: list[int]) -> list[str]:
+def _copy_statements(family: str, rowids: list[int]) -> list[str]:
     numbers = ", ".join(map(str, rowids))
     if family == "firefox":
         # without the container the rows look alike to the library, which is why only those of one are chosen
-        return [f"create table kept.moz_cookies as select * from moz_cookies where rowid in ({numbers})"]  # noqa: S608
+        return [
+            f"create table kept.moz_cookies as select * from moz_cookies where rowid in ({numbers})",  # noqa: S608
+        ]
     return [
         "create table kept.meta as select * from meta",
         f"create table kept.cookies as select * from cookies where rowid in ({numbers})",  # noqa: S608

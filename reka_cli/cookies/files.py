@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reka_cli.cookies.formats import cookies_in
+from reka_cli.cookies.formats import parse_cookies
 from reka_cli.cookies.formats._document import Document, expiry_s
 from reka_cli.cookies.session import Cookie, Session, names, session_of, sessions
 from reka_cli.cookies.tokens import token_expiry_s
@@ -34,10 +34,10 @@ def read_session(path: Path, host: str | None, now_s: float | None = None) -> Se
     DeadlineExceeded if it is a pipe that does not end within ten seconds.
     """
     data = read(path, _LARGEST, Deadline.after(_LONGEST_WAIT_S))
-    return session_in(data, show_path(path), host, now_s, path if path.is_file() else None)
+    return parse_session(data, show_path(path), host, now_s, path if path.is_file() else None)
 
 
-def session_in(
+def parse_session(
     data: bytes, source: str, host: str | None, now_s: float | None = None, path: Path | None = None
 ) -> Session:
     """Do the same with bytes from anywhere; `source` names them in messages.
@@ -46,29 +46,39 @@ def session_in(
     """
     now_s = time.time() if now_s is None else now_s
     known_host = host if host in HOSTS else None
-    own = [_dated(one) for one in _cookies(data, source, known_host, now_s, path) if one.host in (*HOSTS, "reka.ai")]
+    own = [
+        _add_expiry(one)
+        for one in _cookies(data, source, known_host, now_s, path)
+        if one.host in (*HOSTS, "reka.ai")
+    ]
     of_host = session_of(own, known_host, now_s) if known_host else None
     if found := of_host or next(iter(sessions(own, now_s)), None):
         return found
-    message = _what_is_missing(own, source, now_s)
+    message = _describe_missing(own, source, now_s)
     raise NotLoggedIn(message, hint="log in at https://space.reka.ai and export again")
 
 
-def _cookies(data: bytes, source: str, host: str | None, now_s: float, path: Path | None) -> list[Cookie]:
+def _cookies(
+    data: bytes, source: str, host: str | None, now_s: float, path: Path | None
+) -> list[Cookie]:
     if data.startswith(_SQLITE):
-        return _of_database(source, now_s, path)
+        return _read_database(source, now_s, path)
     if data.startswith(_SAFARI):
         hint = "on macOS: reka-cli login --browser safari"
-        raise BadInput(f"{source} holds Safari's cookies, which are not read from a file", hint=hint)
+        raise BadInput(
+            f"{source} holds Safari's cookies, which are not read from a file", hint=hint
+        )
     if len(data) > _LARGEST:
         raise BadInput(f"{source} is too large for a cookie file")
-    return cookies_in(Document(_text(data), source, host or HOSTS[0], now_s))
+    return parse_cookies(Document(_text(data), source, host or HOSTS[0], now_s))
 
 
-def _of_database(source: str, now_s: float, path: Path | None) -> list[Cookie]:
+def _read_database(source: str, now_s: float, path: Path | None) -> list[Cookie]:
     if path is None:
         hint = "give the path of the database"
-        raise BadInput(f"{source} is a database of cookies, which is read only from its own file", hint=hint)
+        raise BadInput(
+            f"{source} is a database of cookies, which is read only from its own file", hint=hint
+        )
     from reka_cli.cookies.browsers import read_database
 
     return read_database(path, now_s)
@@ -80,7 +90,7 @@ def _text(data: bytes) -> str:
     return text.replace("\r\n", "\n").lstrip().rstrip(" \n")  # a tab at the end is an empty value's
 
 
-def _dated(cookie: Cookie) -> Cookie:
+def _add_expiry(cookie: Cookie) -> Cookie:
     """Give a cookie without an expiry the one that its value says.
 
     Auth0's sessions (nextjs-auth0 1 to 3) are JWEs whose first part, in chunk 0 if there are chunks, is clear JSON with
@@ -92,16 +102,16 @@ def _dated(cookie: Cookie) -> Cookie:
     return replace(cookie, expires_s=expiry_s(token_expiry_s(f".{first_part}")))
 
 
-def _what_is_missing(cookies: list[Cookie], source: str, now_s: float) -> str:
+def _describe_missing(cookies: list[Cookie], source: str, now_s: float) -> str:
     where = " or ".join(HOSTS)
     own = [one for one in cookies if names([one])]
     if not own:
         return f"{source} has no session cookie (appSession) of {where}"
     ends_s = [one.expires_s for one in own if one.expires_s is not None and one.expires_s <= now_s]
     if ends_s:
-        return f"the session of {where} in {source} expired on {_date(max(ends_s))}"
+        return f"the session of {where} in {source} expired on {_format_date(max(ends_s))}"
     return f"the session of {where} in {source} is not whole, or damaged: it has {', '.join(sorted(set(names(own))))}"
 
 
-def _date(moment_s: float) -> str:
+def _format_date(moment_s: float) -> str:
     return f"{datetime.fromtimestamp(max(0.0, moment_s), UTC):%Y-%m-%d}"

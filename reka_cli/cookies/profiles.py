@@ -39,13 +39,13 @@ def profiles(home: Path | None = None, environ: Mapping[str, str] | None = None)
     except RuntimeError:  # a user without an entry in the password file, as in many containers
         return []
     found: dict[str, Profile] = {}
-    for profile in _profiles(_places(sys.platform, home, environ)):
+    for profile in _profiles(_browser_folders(sys.platform, home, environ)):
         found.setdefault(os.path.realpath(profile.database), profile)
-    return _told_apart(list(found.values()))
+    return _make_names_unique(list(found.values()))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _BrowserFolder:
     browser: str
     family: str  # "chromium", "firefox" or "safari"
     folder: Path
@@ -139,44 +139,52 @@ _CHROMIUM_ROAMING = {  # under %APPDATA%
 _FIREFOX_ROAMING = {"Mozilla/Firefox": "firefox", "librewolf": "librewolf"}
 
 
-def _places(platform: str, home: Path, environ: Mapping[str, str]) -> list[_Place]:
+def _browser_folders(platform: str, home: Path, environ: Mapping[str, str]) -> list[_BrowserFolder]:
     if platform == "win32":
         return _windows_places(home, environ)
     if platform == "darwin":
         support = home / "Library/Application Support"
-        safari = [_Place("safari", "safari", home / path) for path in _SAFARI_MACOS]
-        return _in(support, "chromium", _CHROMIUM_MACOS) + _in(support, "firefox", _FIREFOX_MACOS) + safari
+        safari = [_BrowserFolder("safari", "safari", home / path) for path in _SAFARI_MACOS]
+        return (
+            _folders_in(support, "chromium", _CHROMIUM_MACOS)
+            + _folders_in(support, "firefox", _FIREFOX_MACOS)
+            + safari
+        )
     config = _folder(environ, "XDG_CONFIG_HOME", home / ".config")
     return (
-        _in(config, "chromium", _CHROMIUM_CONFIG)
-        + _in(home, "chromium", _CHROMIUM_HOME)
-        + _in(config, "firefox", _FIREFOX_CONFIG)
-        + _in(home, "firefox", _FIREFOX_HOME)
+        _folders_in(config, "chromium", _CHROMIUM_CONFIG)
+        + _folders_in(home, "chromium", _CHROMIUM_HOME)
+        + _folders_in(config, "firefox", _FIREFOX_CONFIG)
+        + _folders_in(home, "firefox", _FIREFOX_HOME)
     )
 
 
-def _windows_places(home: Path, environ: Mapping[str, str]) -> list[_Place]:
+def _windows_places(home: Path, environ: Mapping[str, str]) -> list[_BrowserFolder]:
     local = _folder(environ, "LOCALAPPDATA", home / "AppData/Local")
     roaming = _folder(environ, "APPDATA", home / "AppData/Roaming")
-    packaged = sorted(local.glob("Packages/Mozilla.Firefox_*/LocalCache/Roaming/Mozilla/Firefox"))  # of the Store
+    packaged = sorted(
+        local.glob("Packages/Mozilla.Firefox_*/LocalCache/Roaming/Mozilla/Firefox")
+    )  # of the Store
     return (
-        _in(local, "chromium", _CHROMIUM_LOCAL)
-        + _in(roaming, "chromium", _CHROMIUM_ROAMING)
-        + _in(roaming, "firefox", _FIREFOX_ROAMING)
-        + [_Place("firefox", "firefox", folder) for folder in packaged]
+        _folders_in(local, "chromium", _CHROMIUM_LOCAL)
+        + _folders_in(roaming, "chromium", _CHROMIUM_ROAMING)
+        + _folders_in(roaming, "firefox", _FIREFOX_ROAMING)
+        + [_BrowserFolder("firefox", "firefox", folder) for folder in packaged]
     )
 
 
 def _folder(environ: Mapping[str, str], variable: str, otherwise: Path) -> Path:
     value = environ.get(variable, "")
-    return Path(value) if Path(value).is_absolute() else otherwise  # the XDG specification: a relative one is ignored
+    return (
+        Path(value) if Path(value).is_absolute() else otherwise
+    )  # the XDG specification: a relative one is ignored
 
 
-def _in(folder: Path, family: str, browsers: Mapping[str, str]) -> list[_Place]:
-    return [_Place(browser, family, folder / path) for path, browser in browsers.items()]
+def _folders_in(folder: Path, family: str, browsers: Mapping[str, str]) -> list[_BrowserFolder]:
+    return [_BrowserFolder(browser, family, folder / path) for path, browser in browsers.items()]
 
 
-def _profiles(places: list[_Place]) -> Iterator[Profile]:
+def _profiles(places: list[_BrowserFolder]) -> Iterator[Profile]:
     for place in places:
         if place.family == "chromium":
             yield from _chromium_profiles(place)
@@ -186,7 +194,7 @@ def _profiles(places: list[_Place]) -> Iterator[Profile]:
             yield Profile(place.browser, "Default", database)
 
 
-def _chromium_profiles(place: _Place) -> Iterator[Profile]:
+def _chromium_profiles(place: _BrowserFolder) -> Iterator[Profile]:
     try:
         folders = _folders(place.folder)
     except PermissionError:
@@ -195,10 +203,13 @@ def _chromium_profiles(place: _Place) -> Iterator[Profile]:
     names = _chromium_names(place.folder)
     within = [folder for folder in folders if folder.name != "Network"]
     for folder in (place.folder, *within):  # the root itself is the profile of Opera
-        for database in (folder / "Network/Cookies", folder / "Cookies"):  # the former since Chrome 96 on Windows
+        for database in (
+            folder / "Network/Cookies",
+            folder / "Cookies",
+        ):  # the former since Chrome 96 on Windows
             if _is_there(database):
                 name = "Default" if folder == place.folder else folder.name
-                yield Profile(place.browser, _shown(names.get(folder.name, name)), database)
+                yield Profile(place.browser, _display_name(names.get(folder.name, name)), database)
                 break
 
 
@@ -206,12 +217,16 @@ def _chromium_names(root: Path) -> dict[str, str]:
     """Give the names people gave to the profile folders of one browser."""
     try:
         cache = json.loads((root / "Local State").read_bytes())["profile"]["info_cache"]
-        return {folder: about["name"] for folder, about in cache.items() if isinstance(about["name"], str)}
+        return {
+            folder: about["name"]
+            for folder, about in cache.items()
+            if isinstance(about["name"], str)
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
-def _firefox_profiles(place: _Place) -> Iterator[Profile]:
+def _firefox_profiles(place: _BrowserFolder) -> Iterator[Profile]:
     folders: list[Path] = []
     try:
         folders = _folders(place.folder)
@@ -222,7 +237,11 @@ def _firefox_profiles(place: _Place) -> Iterator[Profile]:
     names = _firefox_names(place.folder)
     for folder in dict.fromkeys([*folders, *names]):  # profiles.ini also knows those kept elsewhere
         if _is_there(folder / FIREFOX_DATABASE):
-            yield Profile(place.browser, _shown(names.get(folder, folder.name)), folder / FIREFOX_DATABASE)
+            yield Profile(
+                place.browser,
+                _display_name(names.get(folder, folder.name)),
+                folder / FIREFOX_DATABASE,
+            )
 
 
 def _firefox_names(root: Path) -> dict[Path, str]:
@@ -233,7 +252,9 @@ def _firefox_names(root: Path) -> dict[Path, str]:
     except (OSError, ValueError, configparser.Error):
         return {}
     sections = [ini[name] for name in ini.sections() if name.startswith("Profile")]
-    return {root / one["Path"]: one["Name"] for one in sections if one.get("Path") and one.get("Name")}
+    return {
+        root / one["Path"]: one["Name"] for one in sections if one.get("Path") and one.get("Name")
+    }
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -257,19 +278,21 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _shown(name: str) -> str:
+def _display_name(name: str) -> str:
     return "".join(character for character in name if character.isprintable()) or _UNKNOWN
 
 
-def _told_apart(found: list[Profile]) -> list[Profile]:
+def _make_names_unique(found: list[Profile]) -> list[Profile]:
     """Add the folder to a name that two profiles of one browser share."""
     called = [(profile.browser, profile.name) for profile in found]
     return [
-        profile if called.count(name) == 1 else replace(profile, name=f"{profile.name} ({_own_folder(profile)})")
+        profile
+        if called.count(name) == 1
+        else replace(profile, name=f"{profile.name} ({_own_folder(profile)})")
         for profile, name in zip(found, called, strict=True)
     ]
 
 
 def _own_folder(profile: Profile) -> str:
     folder = profile.database.parent
-    return _shown(folder.parent.name if folder.name == "Network" else folder.name)
+    return _display_name(folder.parent.name if folder.name == "Network" else folder.name)

@@ -21,7 +21,7 @@ def main() -> None:
     answer = _own_stdout()
     request = json.load(sys.stdin)
     with os.fdopen(answer, "w", encoding="utf-8") as file:
-        json.dump(_answer(request), file)
+        json.dump(_decrypt_request(request), file)
 
 
 def _own_stdout() -> int:
@@ -32,7 +32,7 @@ def _own_stdout() -> int:
     return answer
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _decrypt_request(request: dict[str, Any]) -> dict[str, Any]:
     try:
         # asked for by name in the closed list of browsers.py
         jar = _jar(str(request["function"]), str(request["file"]), request["key_file"])
@@ -45,7 +45,9 @@ def _jar(function: str, file: str, key_file: str | None) -> CookieJar:
     import browser_cookie3
 
     # the domain only narrows: the library finds it anywhere in a host, so that `_cookies` compares the whole name
-    jar: CookieJar = getattr(browser_cookie3, function)(cookie_file=file, domain_name="reka.ai", key_file=key_file)
+    jar: CookieJar = getattr(browser_cookie3, function)(
+        cookie_file=file, domain_name="reka.ai", key_file=key_file
+    )
     return jar
 
 

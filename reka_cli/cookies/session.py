@@ -42,7 +42,10 @@ class Session:
     @property
     def expires_s(self) -> float | None:
         """The first moment at which a part of it is gone; None if no part says."""
-        return min((cookie.expires_s for cookie in self.cookies if cookie.expires_s is not None), default=None)
+        return min(
+            (cookie.expires_s for cookie in self.cookies if cookie.expires_s is not None),
+            default=None,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -51,11 +54,11 @@ class Session:
 
         return hashlib.sha256(self.header.encode()).hexdigest()
 
-    def refreshed(self, set_cookie: Iterable[str], now_s: float) -> Session | None:
+    def refresh(self, set_cookie: Iterable[str], now_s: float) -> Session | None:
         """Apply the `Set-Cookie` headers of its host; None if that ends the session."""
         kept = {cookie.name: cookie for cookie in self.cookies}
         for header in set_cookie:
-            if cookie := received(header, self.host, now_s):
+            if cookie := parse_set_cookie(header, self.host, now_s):
                 kept[cookie.name] = cookie
         return session_of(kept.values(), self.host, now_s)
 
@@ -70,10 +73,14 @@ def sessions(cookies: Iterable[Cookie], now_s: float) -> list[Session]:
 def session_of(cookies: Iterable[Cookie], host: str, now_s: float) -> Session | None:
     """Give the session that would be sent to `host`: the plain cookie, else the chunks from 0 on without a gap."""
     every = list(cookies)
-    return next((found for name in _NAMES if (found := _session_named(name, every, host, now_s))), None)
+    return next(
+        (found for name in _NAMES if (found := _session_named(name, every, host, now_s))), None
+    )
 
 
-def _session_named(name: re.Pattern[str], cookies: list[Cookie], host: str, now_s: float) -> Session | None:
+def _session_named(
+    name: re.Pattern[str], cookies: list[Cookie], host: str, now_s: float
+) -> Session | None:
     parts: dict[int, Cookie] = {}
     for cookie in cookies:
         match = name.fullmatch(cookie.name)
@@ -86,7 +93,7 @@ def _session_named(name: re.Pattern[str], cookies: list[Cookie], host: str, now_
     chunks = tuple(parts[index] for index in sorted(parts))
     whole = bool(chunks) and sorted(parts) == list(range(len(chunks)))
     # A plain cookie left over from before the session grew would win at the server and is older than the chunks.
-    if plain and not (whole and _lasts(plain) < min(map(_lasts, chunks))):
+    if plain and not (whole and _expiry_or_infinity(plain) < min(map(_expiry_or_infinity, chunks))):
         return Session(host, (plain,))
     return Session(host, chunks) if whole else None
 
@@ -103,17 +110,27 @@ def is_session_name(name: str) -> bool:
 def netscape(session: Session) -> str:
     """Put a session into the form of `cookies.txt`, which `REKA_COOKIES` and other tools read."""
     rows = (
-        "\t".join([f"#HttpOnly_{one.host}", "FALSE", "/", "TRUE", f"{one.expires_s or 0:.0f}", one.name, one.value])
+        "\t".join(
+            [
+                f"#HttpOnly_{one.host}",
+                "FALSE",
+                "/",
+                "TRUE",
+                f"{one.expires_s or 0:.0f}",
+                one.name,
+                one.value,
+            ]
+        )
         for one in session.cookies
     )
     return "\n".join(["# Netscape HTTP Cookie File", *rows, ""])
 
 
-def _lasts(cookie: Cookie) -> float:
+def _expiry_or_infinity(cookie: Cookie) -> float:
     return float("inf") if cookie.expires_s is None else cookie.expires_s
 
 
-def received(header: str, host: str, now_s: float) -> Cookie | None:
+def parse_set_cookie(header: str, host: str, now_s: float) -> Cookie | None:
     """Read one Set-Cookie header; a cookie that is to be deleted comes back as expired.
 
     Source: RFC 6265, 5.2. `http.cookies` gives nothing at all for a header with an attribute it does not know.
@@ -126,7 +143,11 @@ def received(header: str, host: str, now_s: float) -> Cookie | None:
     attributes = {key.strip(" \t").lower(): text.strip(" \t") for key, _, text in parted}
     value = value.strip('"')
     age = attributes.get("max-age", "")
-    expires_s = now_s + int(age) if re.fullmatch(r"-?[0-9]{1,10}", age) else _date_s(attributes.get("expires", ""))
+    expires_s = (
+        now_s + int(age)
+        if re.fullmatch(r"-?[0-9]{1,10}", age)
+        else _date_s(attributes.get("expires", ""))
+    )
     return Cookie(host, name, value, expires_s)
 
 

@@ -27,5 +27,13 @@ def token_expiry_s(token: str) -> float | None:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         expires_s = float(claims["exp"])
         return expires_s if math.isfinite(expires_s) else None
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError, binascii.Error):
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        binascii.Error,
+    ):
         return None

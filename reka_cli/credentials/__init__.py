@@ -48,7 +48,7 @@ def api_access(config: Config) -> ApiAccess | None:
     """Give the credentials of the API; None if there are none and the base wants some."""
     base_url = config.api_base or API_BASE
     if config.api_key:
-        _check("REKA_API_KEY", config.api_key)
+        _check_header_value("REKA_API_KEY", config.api_key)
         return ApiAccess(base_url, config.api_key)
     hostname = urlsplit(base_url).hostname or ""
     private = base_url.startswith("https:") or is_loopback(hostname)
@@ -64,7 +64,7 @@ def web_access(config: Config) -> WebAccess | None:
     Raises BadInput or NotLoggedIn for a cookie file that does not help, NotLoggedIn for a store others can read.
     """
     if config.token:
-        _check("REKA_TOKEN", config.token)
+        _check_header_value("REKA_TOKEN", config.token)
         return WebAccess(config.web_base or f"https://{HOSTS[0]}", token=config.token)
     store = Store(config.state_dir)
     if config.cookies_file:
@@ -80,9 +80,11 @@ def web_access(config: Config) -> WebAccess | None:
     return WebAccess(config.web_base or f"https://{session.host}", None, session, store, stored)
 
 
-def _check(variable: str, secret: str) -> None:
+def _check_header_value(variable: str, secret: str) -> None:
     if not is_bearer(secret):
-        raise NotLoggedIn(f"{variable} holds what no header can carry", hint=f"export {variable}=... once more")
+        raise NotLoggedIn(
+            f"{variable} holds what no header can carry", hint=f"export {variable}=... once more"
+        )
 
 
 def stored_source(config: Config, what: str) -> str:
@@ -94,7 +96,7 @@ def stored_source(config: Config, what: str) -> str:
     return f"{source}, stored {time.strftime('%Y-%m-%d', time.localtime(saved_at_s))}"
 
 
-def in_words(moment_s: float) -> str:
+def format_relative_time(moment_s: float) -> str:
     """Return a moment (seconds since the epoch) as people say it: in 6 days, 3 hours ago."""
     left_s = moment_s - time.time()
     size_s = abs(left_s)

@@ -15,11 +15,11 @@ from reka_cli.errors import NotLoggedIn
 from reka_cli.files import (
     NO_FOLLOW,
     NO_WAIT,
+    hold_lock,
     is_ours_alone,
-    locked,
     read_error,
     replace_state,
-    writing,
+    translate_write_errors,
 )
 from reka_cli.hosts import HOSTS
 
@@ -38,7 +38,9 @@ class Store:
         """Give the stored web session, if there is one."""
         return _session_from(self._read().get("session"))
 
-    def save_session(self, session: Session, replacing: Session | None = None, source: str | None = None) -> None:
+    def save_session(
+        self, session: Session, replacing: Session | None = None, source: str | None = None
+    ) -> None:
         """Store a web session and where it came from; with `replacing`, only if that one is still the stored one."""
         cookies = [
             {"host": one.host, "name": one.name, "value": one.value, "expires_s": one.expires_s}
@@ -48,7 +50,7 @@ class Store:
         def change(content: dict[str, Any]) -> None:
             before = content.get("session")
             if replacing is None or _session_from(before) == replacing:
-                origin = _origin(source) if source else _kept_origin(before)
+                origin = _origin(source) if source else _previous_origin(before)
                 content["session"] = {"host": session.host, "cookies": cookies, **origin}
                 if source:
                     content.pop("bearer", None)  # the last login counts
@@ -75,17 +77,25 @@ class Store:
 
     def save_key(self, key: str, base_url: str, source: str) -> None:
         """Store an API key for one base URL."""
-        self._change(lambda content: content.update(api_key={"key": key, "base_url": base_url, **_origin(source)}))
+        self._change(
+            lambda content: content.update(
+                api_key={"key": key, "base_url": base_url, **_origin(source)}
+            )
+        )
 
     def origin(self, what: str) -> tuple[str, float] | None:
         """Tell where "session", "bearer" or "api_key" came from, and when (seconds since the epoch)."""
         kept = self._read().get(what)
         source = _secret(kept, "source")
-        return (source, float(kept.get("saved_at_s") or 0)) if source and isinstance(kept, dict) else None
+        return (
+            (source, float(kept.get("saved_at_s") or 0))
+            if source and isinstance(kept, dict)
+            else None
+        )
 
     def clear(self) -> bool:
         """Remove the file; False if there is none."""
-        with writing(self.path):
+        with translate_write_errors(self.path):
             there = self.path.exists()
             self.path.unlink(missing_ok=True)
         return there
@@ -93,11 +103,17 @@ class Store:
     def token(self, session: Session, base_url: str) -> str | None:
         """Give the token minted from `session` at `base_url`, unless it ends within a minute."""
         for kept in _tokens(self._read()):
-            if kept["session"] == session.fingerprint and kept["base_url"] == base_url and _is_fresh(kept["token"]):
+            if (
+                kept["session"] == session.fingerprint
+                and kept["base_url"] == base_url
+                and _is_fresh(kept["token"])
+            ):
                 return str(kept["token"])
         return None
 
-    def save_token(self, token: str, session: Session, base_url: str, *, session_is_stored: bool = False) -> None:
+    def save_token(
+        self, token: str, session: Session, base_url: str, *, session_is_stored: bool = False
+    ) -> None:
         """Keep a minted token beside the others that are still good.
 
         With `session_is_stored`, only if the session is still the stored one: after a logout
@@ -108,7 +124,11 @@ class Store:
             if session_is_stored and _session_from(content.get("session")) != session:
                 return
             bound = {"session": session.fingerprint, "base_url": base_url}
-            others = [kept for kept in _tokens(content) if _is_fresh(kept["token"]) and bound.items() - kept.items()]
+            others = [
+                kept
+                for kept in _tokens(content)
+                if _is_fresh(kept["token"]) and bound.items() - kept.items()
+            ]
             content["tokens"] = [*others, {**bound, "token": token}]
 
         self._change(change)
@@ -122,8 +142,8 @@ class Store:
         except OSError as error:
             raise read_error(self.path, error, NotLoggedIn) from error
         try:
-            _refuse_if_wide(os.fstat(descriptor), self.path, "600")
-            _refuse_if_wide(self._folder.stat(), self._folder, "700")
+            _check_permissions(os.fstat(descriptor), self.path, "600")
+            _check_permissions(self._folder.stat(), self._folder, "700")
             with os.fdopen(os.dup(descriptor), encoding="utf-8") as file:
                 content = json.load(file)
         except (OSError, ValueError, RecursionError):
@@ -136,26 +156,28 @@ class Store:
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the content under the lock; raise BadInput if it cannot be written, NotLoggedIn if it is not ours."""
-        with writing(self.path):
+        with translate_write_errors(self.path):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_if_wide(self._folder.stat(), self._folder, "700")
-            with locked(self._folder / "credentials.lock"):
+            _check_permissions(self._folder.stat(), self._folder, "700")
+            with hold_lock(self._folder / "credentials.lock"):
                 content = self._read()
                 change(content)
                 if content:
                     replace_state(self.path, json.dumps({"schema": _SCHEMA, **content}, indent=1))
 
 
-def _refuse_if_wide(status: os.stat_result, path: Path, mode: str) -> None:
+def _check_permissions(status: os.stat_result, path: Path, mode: str) -> None:
     if not is_ours_alone(status, 0o077):
-        raise NotLoggedIn(f"{path} is not yours alone, so it is not used", hint=f"chmod {mode} {path}")
+        raise NotLoggedIn(
+            f"{path} is not yours alone, so it is not used", hint=f"chmod {mode} {path}"
+        )
 
 
 def _origin(source: str) -> dict[str, Any]:
     return {"source": source, "saved_at_s": time.time()}
 
 
-def _kept_origin(before: Any) -> dict[str, Any]:
+def _previous_origin(before: Any) -> dict[str, Any]:
     kept = before if isinstance(before, dict) else {}
     return {name: kept[name] for name in ("source", "saved_at_s") if name in kept}
 
@@ -168,7 +190,12 @@ def _secret(kept: Any, name: str) -> str | None:
 def _session_from(value: Any) -> Session | None:
     try:
         cookies = tuple(
-            Cookie(str(one["host"]), str(one["name"]), str(one["value"]), one["expires_s"] and float(one["expires_s"]))
+            Cookie(
+                str(one["host"]),
+                str(one["name"]),
+                str(one["value"]),
+                one["expires_s"] and float(one["expires_s"]),
+            )
             for one in value["cookies"]
         )
         return Session(str(value["host"]), cookies) if value["host"] in HOSTS and cookies else None
@@ -180,7 +207,11 @@ def _tokens(content: dict[str, Any]) -> list[dict[str, str]]:
     kept = content.get("tokens")
     wanted = ("session", "base_url", "token")
     rows = kept if isinstance(kept, list) else []
-    return [row for row in rows if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in wanted)]
+    return [
+        row
+        for row in rows
+        if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in wanted)
+    ]
 
 
 def _is_fresh(token: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures from wherever the user has them, checked and made ready, or refused before anything is sent."""
+"""Images from wherever the user has them, checked and made ready, or refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reka_cli.images.preparation import AS_USUAL, LARGEST, Preparation
+from reka_cli.images.preparation import DEFAULT_PREPARATION, MAX_IMAGE_BYTES, Preparation
 
 if TYPE_CHECKING:
-    from reka_cli.images.loading import converted, load, load_all
+    from reka_cli.images.loading import convert_format, load, load_all
     from reka_cli.images.sources import Source, reads_stdin
 
 __all__ = [
-    "AS_USUAL",
-    "LARGEST",
+    "DEFAULT_PREPARATION",
+    "MAX_IMAGE_BYTES",
     "Preparation",
     "Source",
-    "converted",
+    "convert_format",
+    "is_image_file",
     "load",
     "load_all",
-    "looks_like_one",
     "reads_stdin",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Source": "sources",
-    "converted": "loading",
+    "convert_format": "loading",
     "load": "loading",
     "load_all": "loading",
     "reads_stdin": "sources",
 }
 
 
-def looks_like_one(path: str) -> bool:
-    """Whether `path` is a file that begins as a picture does."""
+def is_image_file(path: str) -> bool:
+    """Whether `path` is a file that begins as an image does."""
     try:
         if not Path(path).is_file():
             return False  # nor a pipe, which would be waited for
@@ -44,11 +44,11 @@ def looks_like_one(path: str) -> bool:
             found = detect(file.read(HEAD_BYTES))
     except (OSError, ValueError):
         return False
-    return found is not None and found.is_picture
+    return found is not None and found.is_image
 
 
 def __getattr__(name: str) -> object:
-    """Import what finds and reads pictures when it is first asked for: most questions have none."""
-    if name not in _ROOMS:
+    """Import what finds and reads images when it is first asked for: most questions have none."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Where the part that is wanted lies in a picture as it is stored, and how large it is to be."""
+"""Where the part that is wanted lies in an image as it is stored, and how large it is to be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reka_cli.images.preparation import Box, Size
 
-# orientation of EXIF: are the sides swapped, is it mirrored across, down (in the stored picture)
+# orientation of EXIF: are the sides swapped, is it mirrored across, down (in the stored image)
 _TURNS = {
     1: (False, False, False),
     2: (False, True, False),
@@ -24,7 +24,7 @@ _CLOSE = 15 / 16
 
 @dataclass(frozen=True)
 class View:
-    """`box` is the part in the stored picture, `size` what becomes of it, not yet upright."""
+    """`box` is the part in the stored image, `size` what becomes of it, not yet upright."""
 
     whole: Size  # upright
     box: Box
@@ -33,7 +33,7 @@ class View:
     @classmethod
     def of(cls, stored: Size, orientation: int, part: Callable[[Size], Box], max_side: int) -> View:
         whole = stored[::-1] if _TURNS[orientation][0] else stored
-        box = _stored(part(whole), stored, orientation)
+        box = _to_stored_box(part(whole), stored, orientation)
         width, height = box[2] - box[0], box[3] - box[1]
         scale = min(1.0, max_side / max(width, height)) if max_side else 1.0
         return cls(whole, box, (max(1, round(width * scale)), max(1, round(height * scale))))
@@ -44,12 +44,12 @@ class View:
 
     @property
     def divisor(self) -> int:
-        """How many times smaller (1, 2, 4 or 8) the picture may be decoded."""
+        """How many times smaller (1, 2, 4 or 8) the image may be decoded."""
         longest = max(self.box[2] - self.box[0], self.box[3] - self.box[1])
         return next((by for by in (8, 4, 2) if longest / by >= max(self.size) * _CLOSE), 1)
 
-    def in_picture(self, decoded: Size, stored: Size) -> View:
-        """Give the same for a picture that was decoded smaller."""
+    def scale_to(self, decoded: Size, stored: Size) -> View:
+        """Give the same for an image that was decoded smaller."""
         if decoded == stored:
             return self
         across, down = decoded[0] / stored[0], decoded[1] / stored[1]
@@ -65,7 +65,7 @@ def is_sideways(orientation: int) -> bool:
     return _TURNS[orientation][0]
 
 
-def _stored(box: Box, stored: Size, orientation: int) -> Box:
+def _to_stored_box(box: Box, stored: Size, orientation: int) -> Box:
     swapped, across, down = _TURNS[orientation]
     left, top, right, bottom = box
     if swapped:

@@ -1,4 +1,4 @@
-"""What a picture says beside its pixels, carried over to its new file by those who want it to be."""
+"""What an image says beside its pixels, carried over to its new file by those who want it to be."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ _LONGEST_SEGMENT = 65_000  # bytes, of a JPEG
 
 @dataclass(frozen=True)
 class Metadata:
-    """EXIF and XMP as bytes, and a comment; the orientation in them is that of a picture that is upright."""
+    """EXIF and XMP as bytes, and a comment; the orientation in them is that of an image that is upright."""
 
     exif: bytes = b""
     xmp: bytes = b""
     comment: bytes = b""
 
     @classmethod
-    def of(cls, picture: ImageFile) -> Metadata:
-        xmp = _in_bytes(picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp"))
-        return cls(_exif(picture), _XMP_ORIENTATION.sub(rb"\g<1>1", xmp), _in_bytes(picture.info.get("comment")))
+    def of(cls, image: ImageFile) -> Metadata:
+        xmp = _in_bytes(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"))
+        return cls(
+            _exif(image),
+            _XMP_ORIENTATION.sub(rb"\g<1>1", xmp),
+            _in_bytes(image.info.get("comment")),
+        )
 
     def for_jpeg(self) -> dict[str, Any]:
         fields = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment}
@@ -45,9 +49,9 @@ class Metadata:
         return {"pnginfo": texts, **({"exif": self.exif} if self.exif else {})}
 
 
-def _exif(picture: ImageFile) -> bytes:
+def _exif(image: ImageFile) -> bytes:
     try:
-        exif = picture.getexif()
+        exif = image.getexif()
         for tag in list(exif):
             if tag in _OF_STORAGE or tag == _ORIENTATION:
                 del exif[tag]

@@ -1,4 +1,4 @@
-"""What is wanted of pictures."""
+"""What is wanted of images."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from reka_cli.errors import UsageError
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
-LARGEST = 50 << 20  # bytes; the web service states no limit (nobody has measured one), this one protects the user
-AS_THEY_ARE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+MAX_IMAGE_BYTES = (
+    50 << 20
+)  # bytes; the web service states no limit (nobody has measured one), this one protects the user
+SENDABLE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures are made ready.
+    """How images are made ready.
 
     `max_side` is the longest side allowed, in pixels, 0 for any. What is of none of `media_types` is converted.
     """
 
     max_side: int = 2048
     keep_metadata: bool = False
-    media_types: frozenset[str] = AS_THEY_ARE
+    media_types: frozenset[str] = SENDABLE_TYPES
 
     def __post_init__(self) -> None:
         if self.max_side < 0:
@@ -32,4 +34,4 @@ class Preparation:
         return not self.max_side or max(size) <= self.max_side
 
 
-AS_USUAL = Preparation()
+DEFAULT_PREPARATION = Preparation()

@@ -11,7 +11,9 @@ from reka_cli.files import read
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Video
 
-LARGEST = 50 << 20  # bytes; the service states no limit, only that a clip should be under half a minute
+MAX_VIDEO_BYTES = (
+    50 << 20
+)  # bytes; the service states no limit, only that a clip should be under half a minute
 
 
 def load(source: str | os.PathLike[str], deadline: Deadline | None = None) -> Video:
@@ -23,9 +25,9 @@ def load(source: str | os.PathLike[str], deadline: Deadline | None = None) -> Vi
     if text.startswith(("http://", "https://")):
         return Video(text, "video")
     path = Path(text)
-    data = read(path, LARGEST, deadline)
-    if len(data) > LARGEST:
-        raise BadInput(f"{path.name} is larger than {LARGEST >> 20} MB")
+    data = read(path, MAX_VIDEO_BYTES, deadline)
+    if len(data) > MAX_VIDEO_BYTES:
+        raise BadInput(f"{path.name} is larger than {MAX_VIDEO_BYTES >> 20} MB")
     media_type = _media_type(data)
     if media_type is None:
         raise BadInput(f"{path.name} is no MP4, QuickTime or WebM clip")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from reka_cli.errors import IncompleteAnswer
 from reka_cli.limits.deadline import Deadline
-from reka_cli.limits.interruption import Result, in_time
+from reka_cli.limits.worker_thread import Result, run_in_thread
 from reka_cli.messages import Notice
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Cancellation:
         if abort:
             abort()
 
-    def check(self) -> None:
+    def raise_if_canceled(self) -> None:
         """Raise IncompleteAnswer if the question was canceled."""
         if self.is_canceled:
             raise IncompleteAnswer("the question was canceled")
@@ -61,14 +61,14 @@ class Cancellation:
         """Set what ends the part that blocks now, None for nothing; raise if it is already too late."""
         self._abort = abort
         if abort:
-            self.check()
+            self.raise_if_canceled()
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raise IncompleteAnswer at once when the question is canceled."""
         with contextlib.suppress(queue.Empty):
             self._wakeups.get(timeout=seconds)
             self._wakeups.put(None)  # for the next one who waits
-        self.check()
+        self.raise_if_canceled()
 
 
 class Call:
@@ -83,11 +83,13 @@ class Call:
 
     def within(self, seconds: float, *, retries: int) -> Call:
         """Return a part of the same question that must end sooner."""
-        limits = replace(self.limits, deadline=self.limits.deadline.sooner(seconds), retries=retries)
+        limits = replace(
+            self.limits, deadline=self.limits.deadline.sooner(seconds), retries=retries
+        )
         return Call(limits, self.cancellation)
 
-    def in_time(self, work: Callable[[], T], within_s: float) -> T:
-        """Do what cannot be interrupted in a thread; see `interruption.in_time`.
+    def run_in_thread(self, work: Callable[[], T], within_s: float) -> T:
+        """Do what cannot be interrupted in a thread; see `worker_thread.run_in_thread`.
 
         Raises TimeoutError, IncompleteAnswer when the question is canceled, and what `work` raises.
         The thread is then left behind.
@@ -96,7 +98,7 @@ class Call:
         canceled = IncompleteAnswer("the question was canceled")
         self.cancellation.on_cancel(lambda: result.put((None, canceled)))
         try:
-            return in_time(work, within_s, result)
+            return run_in_thread(work, within_s, result)
         finally:
             self.cancellation.on_cancel(None)
 
@@ -104,7 +106,7 @@ class Call:
     def holding(self, lock: threading.Lock) -> Iterator[None]:
         """Hold a lock that other questions use too; the deadline and a cancellation end the wait."""
         while not lock.acquire(timeout=min(_LOCK_CHECK_S, self.limits.deadline.remaining_s())):
-            self.cancellation.check()
+            self.cancellation.raise_if_canceled()
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reka_cli.errors import DeadlineExceeded, UsageError
 
-LONGEST_S = 7 * 86_400.0  # sockets take no arbitrarily large timeout
+MAX_SECONDS = 7 * 86_400.0  # sockets take no arbitrarily large timeout
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class Deadline:
     @classmethod
     def after(cls, total_s: float) -> Deadline:
         """Set a deadline `total_s` seconds from now; raise UsageError unless that is more than nothing."""
-        if not 0 < total_s <= LONGEST_S:
-            raise UsageError(f"a timeout must be more than 0 and at most {LONGEST_S:.0f} seconds, not {total_s:g}")
+        if not 0 < total_s <= MAX_SECONDS:
+            raise UsageError(
+                f"a timeout must be more than 0 and at most {MAX_SECONDS:.0f} seconds, not {total_s:g}"
+            )
         return cls(total_s, time.monotonic() + total_s)
 
     def sooner(self, within_s: float) -> Deadline:
@@ -42,7 +44,7 @@ class Deadline:
         return replace(self, late=late)
 
     @property
-    def passed(self) -> bool:
+    def has_passed(self) -> bool:
         return time.monotonic() >= self.ends_at
 
     def remaining_s(self) -> float:

@@ -16,7 +16,7 @@ from reka_cli.errors import NotLoggedIn, UsageError
 if TYPE_CHECKING:
     from reka_cli.limits.call import Call
     from reka_cli.messages import ChatRequest, Events, Notice
-    from reka_cli.providers._catalogue import Model
+    from reka_cli.providers._models import Model
     from reka_cli.transport import ConnectionPool
 
 Log = Callable[[str], None]
@@ -74,7 +74,9 @@ class Provider(Protocol):
         """Make one cheap request that shows whether the credentials still work; raise NotLoggedIn if not."""
         ...
 
-    def models(self, call: Call, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+    def models(
+        self, call: Call, *, refresh: bool = False
+    ) -> Generator[Notice, None, tuple[Model, ...]]:
         """Return the models; with `refresh` not from a list that was kept."""
         ...
 
@@ -96,7 +98,9 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> type[Provider]:
     """Import the provider called `name`; raise UsageError if there is none."""
     if name not in names():
-        raise UsageError(f"there is no provider {name!r}", hint=f"--provider auto|{'|'.join(names())}")
+        raise UsageError(
+            f"there is no provider {name!r}", hint=f"--provider auto|{'|'.join(names())}"
+        )
     return cast("type[Provider]", discovery.load(sys.modules[__name__], name).PROVIDER)
 
 

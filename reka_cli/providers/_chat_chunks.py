@@ -92,7 +92,9 @@ class ChatAnswer:
     def end(self, *, is_done: bool) -> Iterator[Event]:
         """Yield what was held back; `is_done` is whether the service said `[DONE]`."""
         yield from self._take_all(self._selection.release())
-        if self._selection.is_doubtful or (self.finish_reason is None and is_done and self._selection.has_dropped):
+        if self._selection.is_doubtful or (
+            self.finish_reason is None and is_done and self._selection.has_dropped
+        ):
             raise ServiceError(_MIXED)
         if self.finish_reason is None and is_done:
             self.finish_reason = "stop"
@@ -187,7 +189,9 @@ class _Selection:
 
     def __init__(self) -> None:
         self.has_dropped = False
-        self.is_doubtful = False  # those left out may be a short count whose end has the first index
+        self.is_doubtful = (
+            False  # those left out may be a short count whose end has the first index
+        )
         self._main: object = None
         self._latest: object = None
         self._in_a_row = 1

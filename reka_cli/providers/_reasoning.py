@@ -15,7 +15,9 @@ _REASONING = {"<reasoning>": "</reasoning>", "<think>": "</think>"}
 _WRAPPERS = {"<answer>": "</answer>", "<result>": "</result>"}
 _OPENING = (*_REASONING, *_WRAPPERS)
 _MOST_TAGS = 100  # that open something; what models write has two or three
-_MOST_BLANKS = 1 << 20  # characters that are held back until it shows whether they are a part of the answer
+_MOST_BLANKS = (
+    1 << 20
+)  # characters that are held back until it shows whether they are a part of the answer
 
 Delta = TextDelta | ReasoningDelta
 
@@ -28,7 +30,9 @@ class Splitter:
 
     def __init__(self) -> None:
         self._held = ""  # what may be the begin of a tag
-        self._blanks: list[str] = []  # in front of it: blanks, and closing tags, of which it is not known what follows
+        self._blanks: list[
+            str
+        ] = []  # in front of it: blanks, and closing tags, of which it is not known what follows
         self._blanks_size = 0
         self._opened = 0
         self._closing = ""  # the tag that ends the reasoning we are in
@@ -81,7 +85,9 @@ class Splitter:
         self._blanks_size += size
         self._held = text[size:]
         if self._blanks_size > _MOST_BLANKS:
-            raise ServiceError(f"the service sent more than {_MOST_BLANKS >> 20} MB of blanks in a row")
+            raise ServiceError(
+                f"the service sent more than {_MOST_BLANKS >> 20} MB of blanks in a row"
+            )
 
     def _open(self) -> bool:
         """Take the next opening tag, or begin the answer; False if that cannot be told yet."""
@@ -96,7 +102,7 @@ class Splitter:
                 return True
         if self._opened < _MOST_TAGS and any(tag.startswith(text) for tag in _OPENING):
             return False
-        self._has_begun, self._held = True, _trimmed("".join([*self._blanks, text]))
+        self._has_begun, self._held = True, _trim("".join([*self._blanks, text]))
         self._blanks, self._blanks_size = [], 0
         return True
 
@@ -111,7 +117,7 @@ class Splitter:
             yield ReasoningDelta(thought)
 
 
-def _trimmed(text: str) -> str:
+def _trim(text: str) -> str:
     """Drop the blank lines before an answer, and the one blank that models begin with, but not an indentation."""
     lines = text[: len(text) - len(text.lstrip())].rpartition("\n")[2]
     return ("" if lines == " " else lines) + text.lstrip()

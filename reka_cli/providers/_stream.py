@@ -11,7 +11,7 @@ from typing import Any
 from reka_cli.errors import Refused, ServiceError
 from reka_cli.transport import Response, sse
 
-_PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either wire
+_PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on either protocol
 _PAGE = "the service answered with a web page where an answer was due"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
 _IN_A_STREAM = _PARTS | {"usage"}  # what else a chunk may have
@@ -20,7 +20,7 @@ _HOW_IT_BEGINS = 64  # bytes
 Objects = Generator[dict[str, Any] | None, None, None]
 
 
-def objects(response: Response, left_out: list[str] | None = None) -> Objects:
+def json_objects(response: Response, left_out: list[str] | None = None) -> Objects:
     """Give each object as it comes, and None for `[DONE]`, after which nothing is read.
 
     Events of other types than "message" are left out. The words of the first one, or of the first
@@ -41,7 +41,7 @@ def objects(response: Response, left_out: list[str] | None = None) -> Objects:
     begin = bytearray()
     any_came = False
     with closing(response.chunks()) as chunks:
-        for event in sse.events(_no_page(chunks, begin)):
+        for event in sse.events(_reject_web_page(chunks, begin)):
             any_came = any_came or bool(event.event)
             found: dict[str, Any] | None = None
             if event.event == "error":
@@ -71,7 +71,7 @@ def _is_part(found: dict[str, Any] | None) -> bool:
     return not _IN_A_STREAM.isdisjoint(found) or found.get("object") == "chat.completion.chunk"
 
 
-def _no_page(chunks: Iterable[bytes], begin: bytearray) -> Iterator[bytes]:
+def _reject_web_page(chunks: Iterable[bytes], begin: bytearray) -> Iterator[bytes]:
     """Pass a stream on, unless it begins as a web page does, whatever type it claims; keep how it begins."""
     for chunk in chunks:
         if len(begin) < _HOW_IT_BEGINS:
@@ -90,11 +90,15 @@ def _object(response: Response, data: str, event: str) -> dict[str, Any]:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         if event != "error":
-            raise ServiceError("the service sent something that is not JSON in its answer") from error
+            raise ServiceError(
+                "the service sent something that is not JSON in its answer"
+            ) from error
         found = {"error": data}
     failed = found if event == "error" else _find_error(found)
     if event == "error" or failed is not None:
-        raise ServiceError(f"the service reported an error: {response.quote(failed) or 'it does not say which'}")
+        raise ServiceError(
+            f"the service reported an error: {response.quote(failed) or 'it does not say which'}"
+        )
     if not isinstance(found, dict):
         raise ServiceError("the service sent an answer that is no object")
     return found

@@ -37,15 +37,17 @@ from reka_cli.messages import (
     Usage,
 )
 from reka_cli.providers import About, Log, Status
-from reka_cli.providers._catalogue import Catalogue, Model, Shelf, parse
 from reka_cli.providers._chat_chunks import ChatAnswer
-from reka_cli.providers._stream import objects, tokens
+from reka_cli.providers._models import Model, ModelCache, ModelList, parse_models
+from reka_cli.providers._stream import json_objects, tokens
 from reka_cli.transport import Body, ConnectionPool, DataUrl, Response, Transport, json_body
 
 KEY_HINT = "reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=..."
 
 _DEFAULT_MODEL = "reka-edge-2603"
-_MOST_IMAGES = {"reka-edge-2603": 3}  # at Reka: docs.reka.ai/chat/multimodal, autumn 2026; servers of one's own differ
+_MOST_IMAGES = {
+    "reka-edge-2603": 3
+}  # at Reka: docs.reka.ai/chat/multimodal, autumn 2026; servers of one's own differ
 _LIST_WAIT_S = 5.0  # for a list that only saves a refusal later
 _LIST_PAUSE_S = 60.0  # after a failure to get it
 _AFTER_THE_END_S = 2.0  # usage may still come after `finish_reason`; it is not worth more
@@ -75,31 +77,37 @@ class Api:
         self._transport = Transport(found.base_url, pool, log, login_hint=KEY_HINT)
         self._transport.keep_secret(found.key or "")
         self._is_reka = is_reka_host(urlsplit(found.base_url).hostname or "")
-        self.default_model = _DEFAULT_MODEL if self._is_reka else ""  # elsewhere, the one that the server has
+        self.default_model = (
+            _DEFAULT_MODEL if self._is_reka else ""
+        )  # elsewhere, the one that the server has
         # what runs on this machine changes with its user: its list is not kept
         folder = None if found.is_loopback else config.cache_dir
-        self._shelf = Shelf(folder, found.base_url, found.key) if folder else None
+        self._shelf = ModelCache(folder, found.base_url, found.key) if folder else None
         self._lock = threading.Lock()  # one question asks for the list, the others wait for it
-        self._catalogue: Catalogue | None = None
+        self._catalogue: ModelList | None = None
         self._no_list_until_s = 0.0  # of the monotonic clock
 
     def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
-        listed = yield from self._listed(request, call)
-        model = self._chosen(request.model, listed)
-        _check(request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None)
+        listed = yield from self._model_list(request, call)
+        model = self._choose_model(request.model, listed)
+        _check_request(
+            request, model, listed, _MOST_IMAGES.get(model.id) if self._is_reka else None
+        )
         yield Start(model.id)
         body = json_body(self._body(request, model))
         response = yield from self._send(call, "POST", "/chat/completions", body)
-        yield from _answer(response, model)
+        yield from _answer_events(response, model)
 
     def check(self, call: Call) -> Generator[Notice, None, None]:
         """See Provider.check."""
         yield from self._fetch(call)
 
-    def models(self, call: Call, *, refresh: bool = False) -> Generator[Notice, None, tuple[Model, ...]]:
+    def models(
+        self, call: Call, *, refresh: bool = False
+    ) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models."""
-        kept = self._kept()
+        kept = self._cached_models()
         if kept and kept.is_fresh and not refresh:
             return kept.models
         try:
@@ -128,33 +136,37 @@ class Api:
         holds = (f"key of {len(access.key)} characters",)
         return Status(cls.name, True, f"{source}, for {access.base_url}", holds)
 
-    def _send(self, call: Call, method: str, path: str, body: Body | None = None) -> Generator[Notice, None, Response]:
+    def _send(
+        self, call: Call, method: str, path: str, body: Body | None = None
+    ) -> Generator[Notice, None, Response]:
         headers = {"Accept": "text/event-stream, application/json"}
         if self._access.key:
             headers["Authorization"] = f"Bearer {self._access.key}"
         return (yield from self._transport.send(call, method, path, headers=headers, body=body))
 
-    def _kept(self) -> Catalogue | None:
+    def _cached_models(self) -> ModelList | None:
         if self._catalogue is None and self._shelf:
             self._catalogue = self._shelf.get()
         return self._catalogue
 
-    def _fetch(self, call: Call) -> Generator[Notice, None, Catalogue]:
+    def _fetch(self, call: Call) -> Generator[Notice, None, ModelList]:
         response = yield from self._send(call, "GET", "/models")
         payload = response.json()
-        self._catalogue = Catalogue(parse(payload), time.time())
+        self._catalogue = ModelList(parse_models(payload), time.time())
         if self._shelf:
             self._shelf.put(payload)
         return self._catalogue
 
-    def _listed(self, request: ChatRequest, call: Call) -> Generator[Notice, None, Catalogue | None]:
+    def _model_list(
+        self, request: ChatRequest, call: Call
+    ) -> Generator[Notice, None, ModelList | None]:
         """Return the list of models if there is one, or if this question is worth asking for it.
 
         It is for an image, which is large and may be refused, and for a server whose one model is to be taken.
         """
         needs_model = not request.model
         has_media = any(message.images or message.videos for message in request.messages)
-        kept = self._kept()
+        kept = self._cached_models()
         if kept and kept.is_fresh:
             return kept
         if needs_model:
@@ -167,7 +179,7 @@ class Api:
             )
         return self._fresh()  # not an old list, which knows nothing of new models
 
-    def _fresh(self) -> Catalogue | None:
+    def _fresh(self) -> ModelList | None:
         return self._catalogue if self._catalogue and self._catalogue.is_fresh else None
 
     def _fetch_if_possible(self, call: Call) -> Generator[Notice, None, None]:
@@ -180,17 +192,23 @@ class Api:
             release_frames(error)
             self._no_list_until_s = time.monotonic() + _LIST_PAUSE_S
 
-    def _chosen(self, model: str, listed: Catalogue | None) -> Model:
+    def _choose_model(self, model: str, listed: ModelList | None) -> Model:
         if not model and listed:
             if len(listed.models) != 1:
                 names = " | ".join(one.id for one in listed.models[:5])
-                raise UsageError(f"this server has {len(listed.models)} models: say which", hint=f"-m {names}")
+                raise UsageError(
+                    f"this server has {len(listed.models)} models: say which", hint=f"-m {names}"
+                )
             return listed.models[0]
         return listed.find(model) if listed and listed.models else Model(model)
 
     def _body(self, request: ChatRequest, model: Model) -> dict[str, Any]:
         options = request.options
-        wanted = {"max_tokens": options.max_tokens, "temperature": options.temperature, "seed": options.seed}
+        wanted = {
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "seed": options.seed,
+        }
         body: dict[str, Any] = {
             "model": model.id,
             "messages": [_message(message) for message in request.messages],
@@ -198,27 +216,39 @@ class Api:
             **{name: value for name, value in wanted.items() if value is not None},
         }
         if not self._is_reka:
-            body["stream_options"] = {"include_usage": True}  # Reka counts without being asked, llama.cpp does not
+            body["stream_options"] = {
+                "include_usage": True
+            }  # Reka counts without being asked, llama.cpp does not
         if request.schema is not None:
             body["response_format"] = _response_format(request.schema)
         return body
 
 
-def _check(request: ChatRequest, model: Model, listed: Catalogue | None, most_images: int | None) -> None:
+def _check_request(
+    request: ChatRequest, model: Model, listed: ModelList | None, most_images: int | None
+) -> None:
     """Refuse, before anything is sent, what the model is known not to take."""
     images = sum(len(message.images) for message in request.messages)
     videos = sum(len(message.videos) for message in request.messages)
     for kind, count in (("image", images), ("video", videos)):
         if count and not model.takes(kind):
-            able = [one.id for one in (listed.models if listed else ()) if one.input_modalities and one.takes(kind)]
-            raise BadInput(f"{model.id} takes no {kind}", hint=f"-m {' | '.join(able[:5])}" if able else None)
+            able = [
+                one.id
+                for one in (listed.models if listed else ())
+                if one.input_modalities and one.takes(kind)
+            ]
+            raise BadInput(
+                f"{model.id} takes no {kind}", hint=f"-m {' | '.join(able[:5])}" if able else None
+            )
     if most_images is not None and images > most_images:
         raise BadInput(f"{model.id} takes at most {most_images} images a question, not {images}")
 
 
 def _message(message: Message) -> dict[str, Any]:
     parts: list[dict[str, Any]]
-    parts = [{"type": "image_url", "image_url": {"url": DataUrl(image)}} for image in message.images]
+    parts = [
+        {"type": "image_url", "image_url": {"url": DataUrl(image)}} for image in message.images
+    ]
     parts += [{"type": "video_url", "video_url": {"url": video.url}} for video in message.videos]
     if not parts:
         return {"role": message.role, "content": message.text}
@@ -232,7 +262,7 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-def _answer(response: Response, model: Model) -> Events:
+def _answer_events(response: Response, model: Model) -> Events:
     """Turn chunks into events; `finish_reason` is the end, or `[DONE]` if nothing was left out."""
     answer = ChatAnswer()
     left_out: list[str] = []
@@ -240,7 +270,7 @@ def _answer(response: Response, model: Model) -> Events:
     served: object = None
     is_done = False
     try:
-        for chunk in objects(response, left_out):
+        for chunk in json_objects(response, left_out):
             if chunk is None:
                 is_done = True
                 break
@@ -249,7 +279,7 @@ def _answer(response: Response, model: Model) -> Events:
             had_ended = answer.has_ended
             yield from answer.read(chunk)
             if answer.has_ended != had_ended:
-                response.hurry(_AFTER_THE_END_S if answer.has_ended else math.inf)
+                response.end_within(_AFTER_THE_END_S if answer.has_ended else math.inf)
     except (NetworkError, DeadlineExceeded, ServiceError) as error:
         if not answer.has_ended:
             raise
@@ -265,7 +295,9 @@ def _answer(response: Response, model: Model) -> Events:
 
 def _usage(usage: object, model: Model) -> Iterator[Usage]:
     if isinstance(usage, dict):
-        put_in, put_out = (tokens(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        put_in, put_out = (
+            tokens(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")
+        )
         yield Usage(put_in, put_out, model.cost_usd(put_in, put_out))
 
 

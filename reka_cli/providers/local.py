@@ -32,22 +32,25 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from reka_cli.config import Config
 from reka_cli.errors import BadInput, NetworkError, UsageError
-from reka_cli.files import read, reading, show_path
+from reka_cli.files import read, show_path, translate_read_errors
 from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Events, Message, Notice
 from reka_cli.providers import About, Log, Status
-from reka_cli.providers._catalogue import Model
+from reka_cli.providers._models import Model
 
 if TYPE_CHECKING:
     from reka_cli.providers.api import Api
     from reka_cli.transport import ConnectionPool
 
-# Room for some pictures and a long answer. It costs memory, 1 GB with a model of 7 billion parameters; the model's own
+# Room for some images and a long answer. It costs memory, 1 GB with a model of 7 billion parameters; the model's own
 # limit, up to 128k, could cost sixteen times that. A model with a lower limit keeps its own.
 _CONTEXT_TOKENS = 8192
 
 _MAGIC = b"GGUF"  # the first bytes of a model
-_ERRORS_ONLY, _INFO = 1, 3  # llama.cpp's levels of verbosity; with the first, a run that goes well says nothing
+_ERRORS_ONLY, _INFO = (
+    1,
+    3,
+)  # llama.cpp's levels of verbosity; with the first, a run that goes well says nothing
 _CANNOT_LOAD = 3  # exit code of the child; 1 and 2 are Python's own
 _PATIENCE_S = 1.0  # for a child that is told to end; it has nothing to save
 _KEPT_LINES = 200
@@ -55,10 +58,15 @@ _KEPT_LINES = 200
 # Threads that wait must sleep: by default they spin, and on a busy machine keep each other from working (measured on
 # two cores with other work: 62 s for two questions at once instead of 3). It costs some 10 ms a token. The user's own
 # setting wins.
-_CALM = {"OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"}  # the second: no debugger after an assertion
+_CALM = {
+    "OMP_WAIT_POLICY": "passive",
+    "GGML_NO_BACKTRACE": "1",
+}  # the second: no debugger after an assertion
 
 _TOO_LONG = "exceeds the available context size"  # in the 400 of llama.cpp's server
-_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif"})  # WebP is refused with a 400 (measured)
+_IMAGES = frozenset(
+    {"image/jpeg", "image/png", "image/gif"}
+)  # WebP is refused with a 400 (measured)
 
 # `0.00.040.473 E llama_model_load: error loading model: tensor … is not within the file bounds`: time, level, function
 _ERROR = re.compile(r"[\d.]+ E (?:(?:\w+ +)?\w+: +)?(?:error(?: loading model)?: )?(.+)")
@@ -84,8 +92,8 @@ class Local:
 
     def events(self, request: ChatRequest, call: Call) -> Events:
         """See Provider.events."""
-        _check(request)
-        messages = tuple(_readable(message) for message in request.messages)
+        _check_request(request)
+        messages = tuple(_convert_images(message) for message in request.messages)
         settings = _settings(request)
         with call.holding(self._lock):
             child = self._running(settings, call)
@@ -101,7 +109,9 @@ class Local:
         except NetworkError as error:
             if not child.has_ended():
                 raise
-            raise NetworkError(f"llama.cpp stopped in the middle: {child.why_it_ended()}") from error
+            raise NetworkError(
+                f"llama.cpp stopped in the middle: {child.why_it_ended()}"
+            ) from error
 
     def check(self, call: Call) -> Generator[Notice, None, None]:  # noqa: ARG002
         """See Provider.check: there is nothing to log in to."""
@@ -115,7 +125,10 @@ class Local:
     ) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models: the models are the user's files."""
         yield from ()
-        raise UsageError("a local model is a file of yours", hint='reka-cli ask --provider local -m model.gguf "..."')
+        raise UsageError(
+            "a local model is a file of yours",
+            hint='reka-cli ask --provider local -m model.gguf "..."',
+        )
 
     def close(self) -> None:
         """See Provider.close."""
@@ -128,7 +141,9 @@ class Local:
     def status(cls, config: Config) -> Status:  # noqa: ARG003
         """See Provider.status."""
         if find_spec("xllamacpp") is None:
-            return Status(cls.name, ready=False, problem='not installed: pip install "reka-cli[local]"')
+            return Status(
+                cls.name, ready=False, problem='not installed: pip install "reka-cli[local]"'
+            )
         return Status(cls.name, True, "-m FILE.gguf")
 
     def _running(self, settings: dict[str, Any], call: Call) -> _Child:
@@ -147,21 +162,26 @@ class Local:
         return child
 
 
-def _check(request: ChatRequest) -> None:
+def _check_request(request: ChatRequest) -> None:
     """Refuse what cannot work before anything is started."""
     mmproj = request.options.mmproj
     if not request.model:
-        raise UsageError("there is no model", hint='reka-cli ask --provider local -m model.gguf "..."')
+        raise UsageError(
+            "there is no model", hint='reka-cli ask --provider local -m model.gguf "..."'
+        )
     _check_file(request.model)
     if mmproj:
         _check_file(mmproj)
     _check_media(request.messages, mmproj)
     if find_spec("xllamacpp") is None:
-        raise BadInput("the package xllamacpp, which runs local models, is missing", 'pip install "reka-cli[local]"')
+        raise BadInput(
+            "the package xllamacpp, which runs local models, is missing",
+            'pip install "reka-cli[local]"',
+        )
 
 
 def _check_file(path: str) -> None:
-    with reading(path):
+    with translate_read_errors(path):
         is_regular = stat.S_ISREG(Path(path).stat().st_mode)  # llama.cpp cannot load a pipe
     if not is_regular or read(path, len(_MAGIC) - 1) != _MAGIC:
         raise BadInput(f"{show_path(path)} is not a GGUF file, the format of llama.cpp")
@@ -172,16 +192,18 @@ def _check_media(messages: tuple[Message, ...], mmproj: str | None) -> None:
         raise BadInput("a local model takes no video")
     if any(message.images for message in messages) and not mmproj:
         raise BadInput(
-            "a local model takes pictures only with its mmproj file",
+            "a local model takes images only with its mmproj file",
             hint="--mmproj FILE (a GGUF file that comes with models that can see)",
         )
 
 
-def _readable(message: Message) -> Message:
-    """Give a message with its pictures in formats that llama.cpp reads."""
-    from reka_cli.images import converted
+def _convert_images(message: Message) -> Message:
+    """Give a message with its images in formats that llama.cpp reads."""
+    from reka_cli.images import convert_format
 
-    return replace(message, images=tuple(converted(image, _PICTURES) for image in message.images))
+    return replace(
+        message, images=tuple(convert_format(image, _IMAGES) for image in message.images)
+    )
 
 
 def _settings(request: ChatRequest) -> dict[str, Any]:
@@ -199,7 +221,9 @@ class _Child:
         self.settings = settings
         self.model = Path(settings["path"]).stem
         self._name = Path(settings["path"]).name
-        self._key = secrets.token_urlsafe(24)  # a loopback port is open to everybody on the machine, and to web pages
+        self._key = secrets.token_urlsafe(
+            24
+        )  # a loopback port is open to everybody on the machine, and to web pages
         self._address = ""
         self._api: Api | None = None
         # -P: a module in the folder of the user is not to be imported instead of ours
@@ -209,7 +233,9 @@ class _Child:
             command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=_CALM | os.environ
         )
         self._said: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._listener = threading.Thread(target=_listen, args=(self._process.stderr, self._said, log), daemon=True)
+        self._listener = threading.Thread(
+            target=_listen, args=(self._process.stderr, self._said, log), daemon=True
+        )
         self._listener.start()
         self.stop = weakref.finalize(self, _stop, self._process, self._listener, os.getpid())
         told = {**settings, "model": self.model, "key": self._key, "verbosity": verbosity}
@@ -219,7 +245,9 @@ class _Child:
     def wait_until_loaded(self, call: Call) -> None:
         """Wait until the model is loaded."""
         deadline = call.limits.deadline
-        watch = threading.Timer(deadline.remaining_s(), self._process.kill)  # Windows cannot wait for a pipe in time
+        watch = threading.Timer(
+            deadline.remaining_s(), self._process.kill
+        )  # Windows cannot wait for a pipe in time
         watch.daemon = True
         watch.start()
         try:
@@ -230,8 +258,8 @@ class _Child:
             watch.cancel()
         if not self._address:
             self._process.wait()
-            call.cancellation.check()
-            if deadline.passed:
+            call.cancellation.raise_if_canceled()
+            if deadline.has_passed:
                 raise deadline.error()
             raise BadInput(f"llama.cpp cannot load {self._name}: {self.why_it_ended()}")
 
@@ -264,7 +292,9 @@ class _Child:
         if code == -getattr(signal, "SIGKILL", 9):
             return "it was killed, which is what happens when memory runs out"
         what = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return f"it ended with {what}" + "".join(f" ({line})" for line in (crashed or list(self._said))[-1:])
+        return f"it ended with {what}" + "".join(
+            f" ({line})" for line in (crashed or list(self._said))[-1:]
+        )
 
 
 def _stop(process: subprocess.Popen[bytes], listener: threading.Thread, owner: int) -> None:
@@ -292,7 +322,9 @@ PROVIDER = Local
 
 def _serve() -> NoReturn:
     """Be the child: load the model, say where it is served, and end with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent says when to end
     settings = json.loads(sys.stdin.buffer.readline())
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # native code that prints must not be taken for our answer

@@ -1,6 +1,6 @@
 """The user's own web session: cookies, access token, upload, chat.
 
-Nothing of this wire is documented by Reka. Source of each fact: clients that others wrote (gpt4free 2024-04 to 2025-07;
+Nothing of this protocol is documented by Reka. Source of each fact: clients that others wrote (gpt4free 2024-04 to 2025-07;
 reca and jessfin, MIT, 2024; and others), collected in docs/protocols.md. Last reported to work by others in 2025.
 """
 
@@ -15,21 +15,21 @@ from typing import Any, ClassVar
 from reka_cli.config import Config
 from reka_cli.cookies.session import Session
 from reka_cli.cookies.tokens import is_bearer, token_expiry_s
-from reka_cli.credentials import WebAccess, in_words, stored_source, web_access
+from reka_cli.credentials import WebAccess, format_relative_time, stored_source, web_access
 from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
 from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, Usage
 from reka_cli.providers import WEB_MODELS, About, Log, Status
-from reka_cli.providers._catalogue import Model
-from reka_cli.providers._stream import objects, tokens
+from reka_cli.providers._models import Model
+from reka_cli.providers._stream import json_objects, tokens
 from reka_cli.providers._text_so_far import TextSoFar
 from reka_cli.schema import instruction
 from reka_cli.transport import (
     Body,
     ConnectionPool,
-    Diverted,
     Response,
     Transport,
+    UnexpectedRedirect,
     form_body,
     json_body,
 )
@@ -51,7 +51,9 @@ class Reka:
     """Reka's web chat with the session of the user."""
 
     name: ClassVar[str] = "web"
-    about: ClassVar[About] = About("your own web session of Reka", "`reka-cli login`", "`reka-core`")
+    about: ClassVar[About] = About(
+        "your own web session of Reka", "`reka-cli login`", "`reka-core`"
+    )
     default_model: str = "reka-core"
 
     def __init__(
@@ -79,18 +81,20 @@ class Reka:
             response = yield from question.post("/api/chat", json_body(_body(request, turns)))
         else:
             response = yield from self._ask_about(image, request, turns, question)
-        yield from _answer(response)
+        yield from _answer_events(response)
 
     def check(self, call: Call) -> Generator[Notice, None, None]:
         """See Provider.check."""
-        yield from self.renewed(call)
+        yield from self.renew_session(call)
 
-    def renewed(self, call: Call) -> Generator[Notice, None, Session | None]:
+    def renew_session(self, call: Call) -> Generator[Notice, None, Session | None]:
         """Get a token for the session and return the session as it is then; a token of its own can only be read."""
         if self._access.session is None:
             if _ends_within(self._access.token or "", 0):
                 raise NotLoggedIn("the token of the web session has expired", hint=RENEW_HINT)
-            yield Notice("whether the service takes a token shows only in a question: its date alone was looked at")
+            yield Notice(
+                "whether the service takes a token shows only in a question: its date alone was looked at"
+            )
             return None
         return (yield from self._login.renew_session(call))
 
@@ -101,7 +105,9 @@ class Reka:
         refresh: bool = False,  # noqa: ARG002
     ) -> Generator[Notice, None, tuple[Model, ...]]:
         """See Provider.models: there is no list to ask for, only the names that clients of 2024 knew."""
-        yield Notice("the web session has no list: these names were seen in clients of 2024, any other is sent too")
+        yield Notice(
+            "the web session has no list: these names were seen in clients of 2024, any other is sent too"
+        )
         return tuple(Model(name, ("text", "image")) for name in WEB_MODELS)
 
     def close(self) -> None:
@@ -119,12 +125,16 @@ class Reka:
         if access.session is None:
             token = access.token or ""
             holds: tuple[str, ...] = (f"token of {len(token)} characters",)
-            return Status(cls.name, True, _source(config, access, "bearer"), holds, token_expiry_s(token))
-        holds = tuple(f"{one.name} of {len(one.value)} characters" for one in access.session.cookies)
+            return Status(
+                cls.name, True, _source(config, access, "bearer"), holds, token_expiry_s(token)
+            )
+        holds = tuple(
+            f"{one.name} of {len(one.value)} characters" for one in access.session.cookies
+        )
         ends_s = access.session.expires_s
         source = _source(config, access, "session")
         if ends_s is not None and ends_s <= time.time():
-            problem = f"expired {in_words(ends_s)}: reka-cli login"
+            problem = f"expired {format_relative_time(ends_s)}: reka-cli login"
             return Status(cls.name, False, source, holds, ends_s, problem=problem)
         return Status(cls.name, True, source, holds, ends_s)
 
@@ -219,7 +229,9 @@ class _Login:
     def _kept_token(self) -> str | None:
         access = self._access
         if self._session and access.store:
-            with suppress(NotLoggedIn):  # a store that cannot be used is told when the next token is to be kept
+            with suppress(
+                NotLoggedIn
+            ):  # a store that cannot be used is told when the next token is to be kept
                 return access.store.token(self._session, access.base_url)
         return None
 
@@ -236,13 +248,13 @@ class _Login:
         try:
             response = yield from self._transport.send(call, "GET", path, headers=headers)
             answer = response.json()
-        except Diverted as error:  # to a page for logging in, whatever type it claims
+        except UnexpectedRedirect as error:  # to a page for logging in, whatever type it claims
             message = "the web session is no longer valid: the service wants a login"
             raise NotLoggedIn(message, hint=LOGIN_HINT) from error
         token = answer.get("accessToken") if isinstance(answer, dict) else None
         if not (isinstance(token, str) and is_bearer(token)):
             raise NotLoggedIn("the web session gave no access token", hint=LOGIN_HINT)
-        now = session.refreshed(response.header_values("Set-Cookie"), time.time()) or session
+        now = session.refresh(response.header_values("Set-Cookie"), time.time()) or session
         for cookie in now.cookies:
             self._transport.keep_secret(cookie.value)
         self._session = now
@@ -261,7 +273,9 @@ class _Login:
             stored = access.session_is_stored
             access.store.save_token(token, bound_to, access.base_url, session_is_stored=stored)
         except (BadInput, NotLoggedIn) as error:
-            yield Notice(f"the access token could not be kept for the next question: {error.message}")
+            yield Notice(
+                f"the access token could not be kept for the next question: {error.message}"
+            )
 
 
 class _Question:
@@ -275,13 +289,18 @@ class _Question:
 
     def upload(self, image: Image) -> Generator[Notice, None, str]:
         """Upload an image and return the URL to refer to it by; it is opaque and used as it came."""
-        name = image.media_type.replace("/", ".")  # the user's own name for it may say more than the image
+        name = image.media_type.replace(
+            "/", "."
+        )  # the user's own name for it may say more than the image
         response = yield from self.post("/api/upload-image", form_body("image", name, image))
         answer = response.json()
-        for key in ("media_url", "image_url"):  # seen under the first name in 2024-04, under the second in 2024-05
+        for key in (
+            "media_url",
+            "image_url",
+        ):  # seen under the first name in 2024-04, under the second in 2024-05
             if isinstance(answer, dict) and isinstance(answer.get(key), str) and answer[key]:
                 return str(answer[key])
-        raise ServiceError("the service took the picture but gave no URL for it")
+        raise ServiceError("the service took the image but gave no URL for it")
 
     def post(self, path: str, body: Body) -> Generator[Notice, None, Response]:
         """POST with the token; after a 401 once more with a fresh one."""
@@ -296,8 +315,13 @@ class _Question:
         return (yield from self._send(path, body, token))
 
     def _send(self, path: str, body: Body, token: str) -> Generator[Notice, None, Response]:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream, application/json"}
-        return (yield from self._transport.send(self._call, "POST", path, headers=headers, body=body))
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "text/event-stream, application/json",
+        }
+        return (
+            yield from self._transport.send(self._call, "POST", path, headers=headers, body=body)
+        )
 
 
 def _source(config: Config, access: WebAccess, what: str) -> str:
@@ -315,24 +339,31 @@ def _ends_within(token: str, seconds: float) -> bool:
 
 
 def _conversation(request: ChatRequest) -> tuple[list[dict[str, str]], Image | None]:
-    """Give `conversation_history` and the picture of its first turn; raise BadInput for what they cannot carry."""
+    """Give `conversation_history` and the image of its first turn; raise BadInput for what they cannot carry."""
     if request.options.max_tokens is not None or request.options.temperature is not None:
         raise BadInput("the web session takes neither --max-tokens nor --temperature")
     messages = list(request.messages)
     system = messages.pop(0) if messages and messages[0].role == "system" else Message("system", "")
     for index, message in enumerate(messages):
         if message.role != ("assistant" if index % 2 else "user"):
-            raise BadInput("on the web session questions and answers must alternate, a question first")
+            raise BadInput(
+                "on the web session questions and answers must alternate, a question first"
+            )
     if len(messages) % 2 == 0:
         raise BadInput("on the web session a conversation must end with a question")
     first, *later = messages
     if any(message.videos for message in request.messages):
         raise BadInput("the web session takes no video here", hint="--provider api")
     if system.images or any(message.images for message in later):
-        raise BadInput("on the web session a picture can only go with the first question of a conversation")
+        raise BadInput(
+            "on the web session an image can only go with the first question of a conversation"
+        )
     if len(first.images) > 1:
         count = len(first.images)
-        raise BadInput(f"the web session takes one picture a question, not {count}", hint="ask about one at a time")
+        raise BadInput(
+            f"the web session takes one image a question, not {count}",
+            hint="ask about one at a time",
+        )
     kinds = {"user": "human", "assistant": "model"}
     turns = [{"type": kinds[message.role], "text": message.text} for message in messages]
     if request.schema is not None:
@@ -354,15 +385,17 @@ def _body(request: ChatRequest, turns: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _answer(response: Response) -> Iterator[Event]:
+def _answer_events(response: Response) -> Iterator[Event]:
     """Turn the stream of texts so far into deltas; end at `finish_reason`, or with none at the end of the stream."""
     progress = _Progress()
-    with closing(objects(response)) as answers:
+    with closing(json_objects(response)) as answers:
         for answer in answers:
             if answer is None or answer.get("type", "model") != "model":
                 continue
             if answer.get("text") is not None:
-                yield from progress.events(answer["text"], is_last=bool(answer.get("finish_reason")))
+                yield from progress.events(
+                    answer["text"], is_last=bool(answer.get("finish_reason"))
+                )
             if answer.get("finish_reason"):
                 yield from _usage(answer.get("metadata"))
                 yield from progress.end(str(answer["finish_reason"]))
@@ -382,7 +415,9 @@ class _Progress:
         if not isinstance(so_far, str):
             raise ServiceError("the service sent an answer whose text is no text")
         # a character that was cut in two comes as U+FFFD or as half a surrogate pair first
-        yield from self._text.update(_visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS)))
+        yield from self._text.update(
+            _visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS))
+        )
 
     def end(self, finish_reason: str | None) -> Iterator[Event]:
         yield from self._text.end()
@@ -393,7 +428,9 @@ def _visible(so_far: str) -> str:
     end = len(so_far.rstrip())
     while part := next((part for part in _SEPARATOR_PARTS if so_far.endswith(part, 0, end)), None):
         end -= len(part)
-        while so_far[end - 1 : end].isspace():  # not rstrip(): each copy would be as long as the text
+        while so_far[
+            end - 1 : end
+        ].isspace():  # not rstrip(): each copy would be as long as the text
             end -= 1
     return so_far[:end].lstrip()
 

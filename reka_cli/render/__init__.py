@@ -28,7 +28,7 @@ def names() -> tuple[str, ...]:
     return (_AUTO, *discovery.names_in(sys.modules[__name__]))
 
 
-def check(name: str) -> None:
+def check_format(name: str) -> None:
     """Raise UsageError if there is no such format."""
     if name not in names():
         raise UsageError(f"there is no format {name!r}", hint=f"-f {'|'.join(names())}")

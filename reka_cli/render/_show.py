@@ -1,4 +1,4 @@
-"""The picture above the answer, in the graphics of the terminal or in half blocks.
+"""The image above the answer, in the graphics of the terminal or in half blocks.
 
 What the terminal can is read from the environment. It is not asked: its answer would come on standard input, among
 what the user types ahead, late or never.
@@ -20,7 +20,7 @@ from reka_cli.messages import Image
 from reka_cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PillowImage
 
 Graphics = Literal["kitty", "sixel", "blocks"]
 
@@ -35,7 +35,7 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, MemoryError)
 
 
 @dataclass(frozen=True)
-class Screen:
+class ScreenSize:
     """The size of the screen in cells, and of a cell in pixels if the terminal tells it."""
 
     columns: int
@@ -44,19 +44,23 @@ class Screen:
 
 
 def show(images: Iterable[Image], terminal: Terminal) -> None:
-    """Write each picture to stdout if that is a terminal, up to half of its height.
+    """Write each image to stdout if that is a terminal, up to half of its height.
 
     Raises UsageError if the package that does it is not installed.
     """
     if sys.stdout is None or not sys.stdout.isatty():
-        return terminal.detail("the picture is not shown: standard output is no terminal")
+        return terminal.detail("the image is not shown: standard output is no terminal")
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
-        return terminal.notice("the picture is not shown: the terminal takes no colours, or NO_COLOR is set")
+        return terminal.notice(
+            "the image is not shown: the terminal takes no colors, or NO_COLOR is set"
+        )
     try:
         import textual_image  # noqa: F401
     except ImportError as error:
-        raise UsageError("--show needs a package more", hint="pip install 'reka-cli[show]'") from error
-    screen = _screen()
+        raise UsageError(
+            "--show needs a package more", hint="pip install 'reka-cli[show]'"
+        ) from error
+    screen = _screen_size()
     for image in images:
         try:
             drawn = draw(image, graphics(os.environ), screen)
@@ -77,7 +81,11 @@ def graphics(environment: Mapping[str, str]) -> Graphics:
         return "blocks"
     if term in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
         return "kitty"
-    if program in _SIXEL_PROGRAMS or term.startswith(_SIXEL_TERMS) or environment.get("LC_TERMINAL") == "iTerm2":
+    if (
+        program in _SIXEL_PROGRAMS
+        or term.startswith(_SIXEL_TERMS)
+        or environment.get("LC_TERMINAL") == "iTerm2"
+    ):
         return "sixel"
     konsole = environment.get("KONSOLE_VERSION", "")  # inherited by what is started from there
     if (
@@ -89,31 +97,41 @@ def graphics(environment: Mapping[str, str]) -> Graphics:
     return "blocks"
 
 
-def draw(image: Image, wanted: Graphics, screen: Screen) -> str:
-    """Give what makes a terminal show a picture; sixel needs the size of a cell, without it there are half blocks."""
+def draw(image: Image, wanted: Graphics, screen: ScreenSize) -> str:
+    """Give what makes a terminal show an image; sixel needs the size of a cell, without it there are half blocks."""
     if wanted == "sixel" and screen.cell is None:
         wanted = "blocks"
-    columns, lines = _size(image, (1, 2) if wanted == "blocks" else screen.cell or _CELL, screen)
-    with _stand_in(screen.cell or _CELL) as output:
+    columns, lines = _fit_image(
+        image, (1, 2) if wanted == "blocks" else screen.cell or _CELL, screen
+    )
+    with _fake_terminal(screen.cell or _CELL) as output:
         from rich.console import Console
         from textual_image.renderable import HalfcellImage, SixelImage, TGPImage
 
         kinds = {"kitty": TGPImage, "sixel": SixelImage, "blocks": HalfcellImage}
-        # in the colour of its text the protocol of kitty says which picture it is
-        colours: Literal["auto", "truecolor"] = "auto" if wanted == "blocks" else "truecolor"
-        console = Console(file=output, force_terminal=True, color_system=colours, width=columns, legacy_windows=False)
-        console.print(kinds[wanted](_opened(image), width=columns, height=lines), end="")
+        # in the color of its text the protocol of kitty says which image it is
+        colors: Literal["auto", "truecolor"] = "auto" if wanted == "blocks" else "truecolor"
+        console = Console(
+            file=output,
+            force_terminal=True,
+            color_system=colors,
+            width=columns,
+            legacy_windows=False,
+        )
+        console.print(kinds[wanted](_open_image(image), width=columns, height=lines), end="")
     return output.getvalue()
 
 
-def _size(image: Image, cell: tuple[int, int], screen: Screen) -> tuple[int, int]:
-    """Give columns and lines: those of the picture as it is, or as many as there is room for."""
+def _fit_image(image: Image, cell: tuple[int, int], screen: ScreenSize) -> tuple[int, int]:
+    """Give columns and lines: those of the image as it is, or as many as there is room for."""
     columns, lines = image.width / cell[0], image.height / cell[1]
-    scale = min(1.0, min(screen.columns, _MOST_COLUMNS) / columns, max(1, screen.lines // 2) / lines)
+    scale = min(
+        1.0, min(screen.columns, _MOST_COLUMNS) / columns, max(1, screen.lines // 2) / lines
+    )
     return max(1, round(columns * scale)), max(1, round(lines * scale))
 
 
-def _opened(image: Image) -> Picture:
+def _open_image(image: Image) -> PillowImage:
     from PIL import Image as Pillow
     from PIL import ImageOps
 
@@ -127,7 +145,7 @@ def _opened(image: Image) -> Picture:
 
 
 @contextmanager
-def _stand_in(cell: tuple[int, int]) -> Iterator[io.StringIO]:
+def _fake_terminal(cell: tuple[int, int]) -> Iterator[io.StringIO]:
     """Put a text in the place of the terminal, which textual-image would ask what it can, and its size."""
     output = io.StringIO()
     sizes = {"TEXTUAL_CELL_WIDTH": str(cell[0]), "TEXTUAL_CELL_HEIGHT": str(cell[1])}
@@ -145,9 +163,9 @@ def _stand_in(cell: tuple[int, int]) -> Iterator[io.StringIO]:
                 os.environ[name] = value
 
 
-def _screen() -> Screen:
+def _screen_size() -> ScreenSize:
     columns, lines = os.get_terminal_size(sys.stdout.fileno())
-    return Screen(columns or 80, lines or 24, _cell(columns, lines))
+    return ScreenSize(columns or 80, lines or 24, _cell(columns, lines))
 
 
 def _cell(columns: int, lines: int) -> tuple[int, int] | None:
@@ -158,4 +176,8 @@ def _cell(columns: int, lines: int) -> tuple[int, int] | None:
 
         size = ioctl(sys.stdout.fileno(), TIOCGWINSZ, bytes(8))
         _, _, width, height = struct.unpack("HHHH", size)
-    return (width // columns, height // lines) if columns and lines and width >= columns and height >= lines else None
+    return (
+        (width // columns, height // lines)
+        if columns and lines and width >= columns and height >= lines
+        else None
+    )

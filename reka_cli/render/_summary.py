@@ -12,11 +12,11 @@ from reka_cli.terminal import Terminal
 def report_summary(answer: Answer, terminal: Terminal) -> None:
     """Write a line about the images, if there are any, and one about the answer to stderr."""
     if answer.images:
-        terminal.detail(_sent(answer.images))
-    terminal.detail(_answered(answer))
+        terminal.detail(_images_line(answer.images))
+    terminal.detail(_answer_line(answer))
 
 
-def _sent(images: Sequence[Image]) -> str:
+def _images_line(images: Sequence[Image]) -> str:
     original_bytes = sum((image.original or image).size_bytes for image in images)
     sent_bytes = sum(image.size_bytes for image in images)
     count = "1 image" if len(images) == 1 else f"{len(images)} images"
@@ -30,7 +30,7 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
 
 
-def _answered(answer: Answer) -> str:
+def _answer_line(answer: Answer) -> str:
     usage = answer.usage
     first_s, total_s = answer.first_token_s or 0.0, answer.total_s
     streamed_s = total_s - first_s

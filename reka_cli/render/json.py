@@ -20,9 +20,9 @@ def render(answer: Answer, terminal: Terminal) -> None:
             case Notice(said):
                 terminal.notice(said)
             case ReasoningDelta():
-                terminal.doing("thinking")
+                terminal.show_activity("thinking")
             case TextDelta():
-                terminal.doing("answering")
+                terminal.show_activity("answering")
             case Start() | Usage() | Done():
                 pass
             case _:

@@ -17,18 +17,18 @@ def render(events: Iterable[Event], terminal: Terminal) -> None:
         for event in events:
             match event:
                 case TextDelta(delta):
-                    terminal.end_thinking()
+                    terminal.end_reasoning()
                     text.write(delta)
                 case Notice(said):
                     terminal.notice(said)
                 case ReasoningDelta(thought):
-                    terminal.think(thought)
+                    terminal.write_reasoning(thought)
                 case Start() | Usage() | Done():
                     pass
                 case _:
                     assert_never(event)
     finally:
-        terminal.end_thinking()
+        terminal.end_reasoning()
         text.end()
 
 

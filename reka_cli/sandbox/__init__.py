@@ -1,1 +1,1 @@
-"""A stand-in for Reka on loopback: real HTTP, the real wire, honest answers, and faults on request."""
+"""A stand-in for Reka on loopback: real HTTP, the real protocol, honest answers, and faults on request."""

@@ -1,4 +1,4 @@
-"""What the sandbox answers: that it is one, what it measured of the picture, and the question it got."""
+"""What the sandbox answers: that it is one, what it measured of the image, and the question it got."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_COLOURS = {
+_COLORS = {
     "black": (0, 0, 0),
-    "dark grey": (64, 64, 64),
-    "grey": (128, 128, 128),
-    "light grey": (200, 200, 200),
+    "dark gray": (64, 64, 64),
+    "gray": (128, 128, 128),
+    "light gray": (200, 200, 200),
     "white": (255, 255, 255),
     "red": (220, 30, 30),
     "dark red": (110, 20, 20),
@@ -33,57 +33,65 @@ _COLOURS = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What can truly be said of a picture without seeing: sizes in pixels and bytes, the mean of its pixels."""
+class MeasuredImage:
+    """What can truly be said of an image without seeing: sizes in pixels and bytes, the mean of its pixels."""
 
     format: str
     width: int
     height: int
     size_bytes: int
-    colour: str
+    color: str
     has_exif: bool
     sha256: str
 
 
 @dataclass(frozen=True)
-class Clip:
+class VideoInfo:
     """What is known of a video that nobody decodes: what it is called, and its size unless it is elsewhere."""
 
     media_type: str
     size_bytes: int | None
 
 
-def measure(data: bytes) -> Picture | None:
-    """Measure a picture by its content, whatever type was claimed; None if it is none."""
+def measure(data: bytes) -> MeasuredImage | None:
+    """Measure an image by its content, whatever type was claimed; None if it is none."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]) as picture:
-            mean = picture.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
-            has_exif = bool(picture.getexif())
-            kind, (width, height) = picture.format or "", picture.size
+        with Image.open(
+            io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]
+        ) as image:
+            mean = image.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
+            has_exif = bool(image.getexif())
+            kind, (width, height) = image.format or "", image.size
     except Exception:  # noqa: BLE001 - bytes from anywhere: nobody lists what decoders raise for them
         return None
     digest = hashlib.sha256(data).hexdigest()
-    return Picture(kind, width, height, len(data), _colour_name(*mean), has_exif, digest)
+    return MeasuredImage(kind, width, height, len(data), _color_name(*mean), has_exif, digest)
 
 
-def answer(question: str, pictures: Sequence[Picture], turns: int = 1, clips: Sequence[Clip] = ()) -> str:
+def answer(
+    question: str, images: Sequence[MeasuredImage], turns: int = 1, clips: Sequence[VideoInfo] = ()
+) -> str:
     """Put what is known into Markdown."""
     lines = ["This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see."]
-    for picture in pictures:
+    for image in images:
         lines += [
             "",
-            "What it measured of your picture:",
+            "What it measured of your image:",
             "",
-            f"- format: {picture.format}",
-            f"- size: {picture.width} × {picture.height} pixels, {picture.size_bytes} bytes",
-            f"- mean colour: {picture.colour}",
-            f"- EXIF metadata: {'present' if picture.has_exif else 'none'}",
-            f"- SHA-256: {picture.sha256}",
+            f"- format: {image.format}",
+            f"- size: {image.width} × {image.height} pixels, {image.size_bytes} bytes",
+            f"- mean color: {image.color}",
+            f"- EXIF metadata: {'present' if image.has_exif else 'none'}",
+            f"- SHA-256: {image.sha256}",
         ]
     for clip in clips:
-        size = "unknown: the sandbox fetches nothing" if clip.size_bytes is None else f"{clip.size_bytes} bytes"
+        size = (
+            "unknown: the sandbox fetches nothing"
+            if clip.size_bytes is None
+            else f"{clip.size_bytes} bytes"
+        )
         lines += [
             "",
             "What it knows of your video without decoding it:",
@@ -101,10 +109,10 @@ def texts_so_far(text: str) -> list[str]:
     return [text[: match.end()] for match in re.finditer(r"\s*\S+", text)]
 
 
-def _colour_name(red: int, green: int, blue: int) -> str:
+def _color_name(red: int, green: int, blue: int) -> str:
     def distance(name: str) -> int:
-        of_red, of_green, of_blue = _COLOURS[name]
+        of_red, of_green, of_blue = _COLORS[name]
         # the eye tells greens apart best and blues worst
         return 3 * (red - of_red) ** 2 + 4 * (green - of_green) ** 2 + 2 * (blue - of_blue) ** 2
 
-    return f"{min(_COLOURS, key=distance)} (#{red:02x}{green:02x}{blue:02x})"
+    return f"{min(_COLORS, key=distance)} (#{red:02x}{green:02x}{blue:02x})"

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from reka_cli.sandbox.answers import Clip, Picture, measure
+from reka_cli.sandbox.answers import MeasuredImage, VideoInfo, measure
 
-_MOST_PICTURES = 3
+_MOST_IMAGES = 3
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """A request: `question` is the text of the last user message, `words` counts those of all messages."""
 
     model: str
     question: str
-    pictures: Sequence[Picture]
-    clips: Sequence[Clip]
+    images: Sequence[MeasuredImage]
+    clips: Sequence[VideoInfo]
     turns: int  # without the system message
     words: int
     streamed: bool
@@ -28,7 +28,7 @@ class Asked:
     schema: Any = None  # of the answer; None if it is to be text
 
 
-def read(body: bytes) -> Asked:
+def read(body: bytes) -> ParsedRequest:
     """Read a request; raise ValueError with what is wrong with it."""
     try:
         request = json.loads(body)
@@ -40,31 +40,31 @@ def read(body: bytes) -> Asked:
     if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
         raise ValueError("max_tokens: must be a positive integer")
     messages = list(_messages(request.get("messages")))
-    questions = [" ".join(_of(str, parts)) for role, parts in messages if role == "user"]
+    questions = [" ".join(_parts_of_kind(str, parts)) for role, parts in messages if role == "user"]
     if not questions:
         raise ValueError("messages: there is no user message")
     parts = [part for _, parts in messages for part in parts]
-    pictures = _of(Picture, parts)
-    if len(pictures) > _MOST_PICTURES:
-        raise ValueError(f"messages: at most {_MOST_PICTURES} images per prompt, not {len(pictures)}")
-    return Asked(
+    images = _parts_of_kind(MeasuredImage, parts)
+    if len(images) > _MOST_IMAGES:
+        raise ValueError(f"messages: at most {_MOST_IMAGES} images per prompt, not {len(images)}")
+    return ParsedRequest(
         model=request["model"],
         question=questions[-1],
-        pictures=pictures,
-        clips=_of(Clip, parts),
+        images=images,
+        clips=_parts_of_kind(VideoInfo, parts),
         turns=sum(role != "system" for role, _ in messages),
-        words=sum(len(text.split()) for text in _of(str, parts)),
+        words=sum(len(text.split()) for text in _parts_of_kind(str, parts)),
         streamed=request.get("stream") is True,
         max_tokens=max_tokens,
         schema=_schema(request.get("response_format")),
     )
 
 
-_Part = str | Picture | Clip
-_Kind = TypeVar("_Kind", str, Picture, Clip)
+_Part = str | MeasuredImage | VideoInfo
+_Kind = TypeVar("_Kind", str, MeasuredImage, VideoInfo)
 
 
-def _of(kind: type[_Kind], parts: Sequence[_Part]) -> list[_Kind]:
+def _parts_of_kind(kind: type[_Kind], parts: Sequence[_Part]) -> list[_Kind]:
     return [part for part in parts if isinstance(part, kind)]
 
 
@@ -82,7 +82,9 @@ def _messages(messages: Any) -> Iterator[tuple[str, list[_Part]]]:
             case {"role": "system" | "assistant" as role}:
                 raise ValueError(f"messages: the content of the role {role} must be a string")
             case {"role": "user"}:
-                raise ValueError("messages: the content of the role user must be a string or a list of parts")
+                raise ValueError(
+                    "messages: the content of the role user must be a string or a list of parts"
+                )
             case _:
                 raise ValueError("messages: a role must be one of system, user and assistant")
 
@@ -93,30 +95,36 @@ def _part(part: Any) -> _Part:
             return text
         case {"type": "image_url", "image_url": {"url": str(url)}}:
             _, data = _of_data_url(url)
-            if picture := measure(data):
-                return picture
-            raise ValueError("messages: an image_url is no picture")
+            if image := measure(data):
+                return image
+            raise ValueError("messages: an image_url is no image")
         case {"type": "video_url", "video_url": {"url": str(url)}}:
             return _clip(url)
-    raise ValueError("messages: a part must be text, or an image_url or video_url with an object that has a url")
+    raise ValueError(
+        "messages: a part must be text, or an image_url or video_url with an object that has a url"
+    )
 
 
-def _clip(url: str) -> Clip:
+def _clip(url: str) -> VideoInfo:
     if url.startswith(("https://", "http://")):
-        return Clip("a URL", None)
+        return VideoInfo("a URL", None)
     media_type, data = _of_data_url(url)
     if not media_type.startswith("video/"):
         raise ValueError("messages: a video_url claims to be no video")
-    return Clip(media_type, len(data))
+    return VideoInfo(media_type, len(data))
 
 
 def _of_data_url(url: str) -> tuple[str, bytes]:
     """Give the media type that a data URL claims, and its bytes."""
     head, _, encoded = url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64")):
-        raise ValueError("messages: the sandbox fetches nothing: a picture must be a data URL with base64")
+        raise ValueError(
+            "messages: the sandbox fetches nothing: an image must be a data URL with base64"
+        )
     try:
-        return head.removeprefix("data:").partition(";")[0], base64.b64decode(encoded, validate=True)
+        return head.removeprefix("data:").partition(";")[0], base64.b64decode(
+            encoded, validate=True
+        )
     except ValueError as error:
         raise ValueError("messages: a data URL is no base64") from error
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-# What reka-cli puts between a question and its schema where the wire has no field for it.
+# What reka-cli puts between a question and its schema where the protocol has no field for it.
 MARK = "\nAnswer with JSON only, valid against this JSON Schema:\n"
 
 
@@ -26,7 +26,7 @@ def schema_in(text: str) -> Any:
         return None
 
 
-def valid(schema: Any) -> str:
+def valid_json(schema: Any) -> str:
     """Give JSON that satisfies the schema; raise ValueError if the schema is none, or nothing small satisfies it."""
     try:
         return json.dumps(_instance(schema, schema, frozenset({"#"})), ensure_ascii=False)
@@ -34,16 +34,16 @@ def valid(schema: Any) -> str:
         raise ValueError("the sandbox cannot read this schema") from error
 
 
-def fenced(schema: Any) -> str:
-    return f"```json\n{valid(schema)}\n```"
+def fenced_json(schema: Any) -> str:
+    return f"```json\n{valid_json(schema)}\n```"
 
 
-def invalid(schema: Any) -> str:
+def invalid_json(schema: Any) -> str:
     """Give JSON of another type than is due, or of an object what is not enough."""
-    instance = json.loads(valid(schema))
+    instance = json.loads(valid_json(schema))
     if not isinstance(instance, dict):
         return '{"sandbox": "an object where none is due"}'
-    resolved = _resolved(schema, schema)
+    resolved = _resolve(schema, schema)
     return "{}" if resolved.get("required") else '"a string where an object is due"'
 
 
@@ -65,7 +65,7 @@ def _instance(schema: Any, root: Any, seen: frozenset[str]) -> Any:
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         return _first_possible(choices, root, seen)
     if "allOf" in schema:
-        return _instance(_merged(schema, root), root, seen)
+        return _instance(_merge(schema, root), root, seen)
     return _of_type(schema, root, seen)
 
 
@@ -88,7 +88,9 @@ def _of_type(schema: dict[str, Any], root: Any, seen: frozenset[str]) -> Any:
 
 
 def _type(schema: dict[str, Any]) -> Any:
-    kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else "string")
+    kind = schema.get("type") or (
+        "object" if "properties" in schema else "array" if "items" in schema else "string"
+    )
     return kind[0] if isinstance(kind, list) else kind
 
 
@@ -135,16 +137,16 @@ def _first_possible(schemas: list[Any], root: Any, seen: frozenset[str]) -> Any:
     return _instance(schemas[-1], root, seen)
 
 
-def _merged(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+def _merge(schema: dict[str, Any], root: Any) -> dict[str, Any]:
     merged = {key: value for key, value in schema.items() if key != "allOf"}
-    for part in (_resolved(one, root) for one in schema["allOf"]):
+    for part in (_resolve(one, root) for one in schema["allOf"]):
         properties = merged.get("properties", {}) | part.get("properties", {})
         required = [*merged.get("required", []), *part.get("required", [])]
         merged |= part | ({"properties": properties, "required": required} if properties else {})
     return merged
 
 
-def _resolved(schema: Any, root: Any) -> dict[str, Any]:
+def _resolve(schema: Any, root: Any) -> dict[str, Any]:
     """Follow references to a schema that is an object."""
     passed = set()
     while isinstance(schema, dict) and "$ref" in schema and schema["$ref"] not in passed:

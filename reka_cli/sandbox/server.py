@@ -1,6 +1,6 @@
-"""The server of the sandbox, on loopback: it reads requests, finds the wire they speak, and sends what that replies.
+"""The server of the sandbox, on loopback: it reads requests, finds the protocol they speak, and sends what that replies.
 
-How the wires behave, and where that was seen, stands in `web_wire.py` and `api_wire.py`.
+How the protocols behave, and where that was seen, stands in `web_protocol.py` and `api_protocol.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self, assert_never
 
-from reka_cli.sandbox import api_wire, web_wire
+from reka_cli.sandbox import api_protocol, web_protocol
+from reka_cli.sandbox.built_in_faults import FAULTS
 from reka_cli.sandbox.fault import Fault
-from reka_cli.sandbox.faults import FAULTS
-from reka_cli.sandbox.state import State
-from reka_cli.sandbox.steps import Cut, Part, Reply, Status, Stream, Verbatim, Wait
+from reka_cli.sandbox.state import SandboxState
+from reka_cli.sandbox.steps import BodyPart, Cut, Reply, Stream, Verbatim, Wait, WholeReply
 
 _LARGEST_BODY = 80 << 20
 _GLANCE_S = 0.05  # between two looks whether the client is still there
@@ -41,7 +41,7 @@ class Received:
 class Server(ThreadingHTTPServer):
     """A running sandbox; a context manager that serves from a thread of its own.
 
-    `url` is its origin, `token` a bearer token it takes; `on_request` sees each request. `faults` are the misbehaviours
+    `url` is its origin, `token` a bearer token it takes; `on_request` sees each request. `faults` are the misbehaviors
     that can be asked for, by name.
     """
 
@@ -57,7 +57,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.on_request = on_request
         self.stopping = threading.Event()
-        self.state = State(faults)
+        self.state = SandboxState(faults)
         self.token = self.state.mint()
 
     def __enter__(self) -> Self:
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > _LARGEST_BODY:
             self.close_connection = True
-            self._send(web_wire.refusal(413, "the sandbox takes no body of this length"))
+            self._send(web_protocol.refusal(413, "the sandbox takes no body of this length"))
             return
         self._serve(self.rfile.read(int(length)))
 
@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.on_request(Received(self.command, self.path, headers, body))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             match self._reply(headers, body):
-                case Status() as status:
+                case WholeReply() as status:
                     self._send(status)
                 case Stream() as stream:
                     self._stream(stream)
@@ -120,18 +120,20 @@ class _Handler(BaseHTTPRequestHandler):
         state, authorization = self.server.state, headers.get("authorization", "")
         match self.command, self.path:
             case "GET", "/bff/auth/access_token":
-                return web_wire.access_token(state, headers.get("cookie", ""))
+                return web_protocol.access_token(state, headers.get("cookie", ""))
             case "GET", "/bff/auth/login":
-                return web_wire.LOGIN_PAGE
-            case "POST", "/api/upload-image" | "/api/chat" if not web_wire.is_authorized(state, authorization):
-                return web_wire.refusal(401, "Unauthorized")
+                return web_protocol.LOGIN_PAGE
+            case "POST", "/api/upload-image" | "/api/chat" if not web_protocol.is_authorized(
+                state, authorization
+            ):
+                return web_protocol.refusal(401, "Unauthorized")
             case "POST", "/api/upload-image":
-                return web_wire.upload(state, headers.get("content-type", ""), body)
+                return web_protocol.upload(state, headers.get("content-type", ""), body)
             case "POST", "/api/chat":
-                return web_wire.chat(state, body)
+                return web_protocol.chat(state, body)
             case method, path if path.startswith("/v1/"):
-                return api_wire.reply(state, method, path, authorization, body)
-        return web_wire.refusal(404, "Not Found")
+                return api_protocol.reply(state, method, path, authorization, body)
+        return web_protocol.refusal(404, "Not Found")
 
     def _stream(self, stream: Stream) -> None:
         """Send the parts as they come; the head goes with the first of them."""
@@ -148,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         if stream.framed:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _data(self, parts: Iterable[Part]) -> Iterator[bytes]:
+    def _data(self, parts: Iterable[BodyPart]) -> Iterator[bytes]:
         """Give the bytes when they are due; end early where the connection breaks off or nobody is there."""
         for part in parts:
             match part:
@@ -166,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, seconds: float) -> bool:
         """Wait, unless the client goes away or the server stops."""
         until = time.monotonic() + seconds
-        while not self._is_left():
+        while not self._client_is_gone():
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return True
@@ -174,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return False
         return False
 
-    def _is_left(self) -> bool:
+    def _client_is_gone(self) -> bool:
         if not select.select([self.connection], [], [], 0)[0]:
             return False
         return not self.connection.recv(1, socket.MSG_PEEK)
@@ -184,7 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         if cut.reset:
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            socket.close(self.connection.detach())  # at once: what else holds the socket would end it in order first
+            socket.close(
+                self.connection.detach()
+            )  # at once: what else holds the socket would end it in order first
 
     def _begin(self, stream: Stream) -> None:
         self.send_response(200)
@@ -195,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
 
-    def _send(self, status: Status) -> None:
+    def _send(self, status: WholeReply) -> None:
         self.send_response(status.code, HTTPStatus(status.code).phrase)
         for name, value in status.headers.items():
             self.send_header(name, value)

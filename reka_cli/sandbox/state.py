@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from reka_cli.sandbox.answers import Picture
+from reka_cli.sandbox.answers import MeasuredImage
+from reka_cli.sandbox.built_in_faults import FAULTS, PREFIX, TEXT_ONLY, model_names
 from reka_cli.sandbox.fault import NO_FAULT, Fault
-from reka_cli.sandbox.faults import FAULTS, PREFIX, TEXT_ONLY, model_names
 
 _TOKEN_LIFE_S = 86_400
-_MOST_PICTURES = 200  # kept by a server that runs for long
+_MOST_IMAGES = 200  # kept by a server that runs for long
 
 
 class UnknownModel(Exception):
@@ -27,20 +27,26 @@ class UnknownModel(Exception):
         super().__init__(f"there is no model {model!r}; the closest: {closest}")
 
 
-class State:
-    """The tokens it minted, the pictures it measured, and how often each fault was asked for."""
+class SandboxState:
+    """The tokens it minted, the images it measured, and how often each fault was asked for."""
 
     def __init__(self, faults: Mapping[str, Fault] = FAULTS) -> None:
         self.faults = faults
         self._lock = threading.Lock()
         self._tokens: set[str] = set()
-        self._pictures: dict[str, Picture] = {}
+        self._images: dict[str, MeasuredImage] = {}
         self._asked: dict[str, int] = {}
 
     def mint(self) -> str:
-        claims = {"iss": "reka-cli sandbox", "exp": int(time.time()) + _TOKEN_LIFE_S, "jti": secrets.token_hex(8)}
+        claims = {
+            "iss": "reka-cli sandbox",
+            "exp": int(time.time()) + _TOKEN_LIFE_S,
+            "jti": secrets.token_hex(8),
+        }
         parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
-        token = ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "sandbox"])
+        token = ".".join(
+            [*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "sandbox"]
+        )
         with self._lock:
             self._tokens.add(token)
         return token
@@ -48,17 +54,17 @@ class State:
     def takes(self, token: str) -> bool:
         return token in self._tokens
 
-    def keep(self, picture: Picture) -> str:
-        """Keep what was measured of a picture and give the URL that refers to it."""
-        url = f"https://sandbox.invalid/sandbox|user/vlm/{picture.sha256[:24]}=="
+    def keep(self, image: MeasuredImage) -> str:
+        """Keep what was measured of an image and give the URL that refers to it."""
+        url = f"https://sandbox.invalid/sandbox|user/vlm/{image.sha256[:24]}=="
         with self._lock:
-            self._pictures[url] = picture
-            while len(self._pictures) > _MOST_PICTURES:
-                del self._pictures[next(iter(self._pictures))]
+            self._images[url] = image
+            while len(self._images) > _MOST_IMAGES:
+                del self._images[next(iter(self._images))]
         return url
 
-    def picture(self, url: object) -> Picture | None:
-        return self._pictures.get(url) if isinstance(url, str) else None
+    def image(self, url: object) -> MeasuredImage | None:
+        return self._images.get(url) if isinstance(url, str) else None
 
     def fault(self, model: str) -> Fault:
         """Return the fault that strikes this time. Raises UnknownModel if there is no such model."""

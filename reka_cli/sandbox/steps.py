@@ -1,4 +1,4 @@
-"""The steps an answer takes, in terms of no wire, and the replies that the wires make of them; pure."""
+"""The steps an answer takes, in terms of no protocol, and the replies that the protocols make of them; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Think:
-    """The whole trace of reasoning so far, and where the API's wire puts it."""
+    """The whole trace of reasoning so far, and where the API's protocol puts it."""
 
     text: str
     field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
@@ -24,14 +24,14 @@ class Think:
 
 @dataclass(frozen=True)
 class Separate:
-    """The models' separator after the text; the API's wire keeps it to itself."""
+    """The models' separator after the text; the API's protocol keeps it to itself."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class BareLine:
-    """The whole answer as one JSON line that is no server-sent event; on the web's wire alone."""
+    """The whole answer as one JSON line that is no server-sent event; on the web's protocol alone."""
 
     text: str
 
@@ -44,7 +44,7 @@ class Fail:
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawBytes:
     """Bytes put into the stream as they are."""
 
     data: bytes
@@ -66,7 +66,7 @@ class Cut:
 class End:
     """The regular end, with its reason and the final text.
 
-    On the API's wire usage and `[DONE]` follow, unless `closing` is false.
+    On the API's protocol usage and `[DONE]` follow, unless `closing` is false.
     """
 
     finish_reason: str
@@ -74,12 +74,12 @@ class End:
     closing: bool = True
 
 
-Step = Say | Think | Separate | BareLine | Fail | Raw | Wait | Cut | End
-Part = bytes | Wait | Cut
+Step = Say | Think | Separate | BareLine | Fail | RawBytes | Wait | Cut | End
+BodyPart = bytes | Wait | Cut
 
 
 @dataclass(frozen=True)
-class Status:
+class WholeReply:
     """An HTTP answer that is no stream."""
 
     code: int
@@ -92,7 +92,7 @@ class Status:
 class Stream:
     """A body in parts, with status 200; unframed, it has neither length nor chunks and ends with the connection."""
 
-    parts: Iterable[Part]
+    parts: Iterable[BodyPart]
     media_type: str = "text/event-stream"
     framed: bool = True
 
@@ -101,13 +101,13 @@ class Stream:
 class Verbatim:
     """Bytes as they go over the wire, status line and all, made anew for each request; then the connection ends."""
 
-    parts: Callable[[], Iterable[Part]]
+    parts: Callable[[], Iterable[BodyPart]]
 
 
-Reply = Status | Stream | Verbatim | Cut
+Reply = WholeReply | Stream | Verbatim | Cut
 
 
-def limited(steps: Iterable[Step], most_words: int) -> Iterator[Step]:
+def limit_words(steps: Iterable[Step], most_words: int) -> Iterator[Step]:
     """End with `length` where more would be thought and said than so many words."""
     thought = said = ""
     for step in steps:

@@ -39,7 +39,9 @@ class Terminal:
     ) -> None:
         self._quiet = quiet
         self._verbose = verbose
-        self._shows_reasoning = shows_reasoning and not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._shows_reasoning = (
+            shows_reasoning and not quiet and sys.stderr is not None and sys.stderr.isatty()
+        )
         self._speaks_json = speaks_json
         self._live = live
         self._thinking: Cleaner | None = None
@@ -69,7 +71,7 @@ class Terminal:
         return size.columns or columns or 80, size.lines or 24
 
     @contextlib.contextmanager
-    def answering_to(self, descriptor: int) -> Iterator[None]:
+    def redirect_answer(self, descriptor: int) -> Iterator[None]:
         """Write the answer to a file instead of stdout."""
         self._descriptor = descriptor
         try:
@@ -81,21 +83,21 @@ class Terminal:
     def waiting(self) -> Iterator[None]:
         """Show, until the first word of the answer, what is being waited for; nothing of it stays."""
         self._spinner = None if self._quiet else make_spinner(sys.stderr, _put)
-        self.doing("waiting")
+        self.show_activity("waiting")
         try:
             yield
         finally:
             self._settle()
 
-    def doing(self, what: str) -> None:
+    def show_activity(self, what: str) -> None:
         """Say what is being waited for now, such as "uploading cat.jpeg 45 %"."""
         if self._spinner:
             self._spinner.show(" ".join(clean(what).split()))
 
-    def uploading(self, name: str, sent_bytes: int, total_bytes: int) -> None:
-        """Say how much of a picture is on its way."""
+    def show_upload(self, name: str, sent_bytes: int, total_bytes: int) -> None:
+        """Say how much of an image is on its way."""
         part = 100 * sent_bytes // max(total_bytes, 1)
-        self.doing(f"uploading {name} {part} %" if part < 100 else "waiting")
+        self.show_activity(f"uploading {name} {part} %" if part < 100 else "waiting")
 
     def check_output(self) -> None:
         """Raise UsageError if there is nowhere to put an answer, before it is asked and paid for."""
@@ -117,8 +119,10 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         if not self._quiet:
-            self.end_thinking()
-            self._aside(json_line({"notice": text}) if self._speaks_json else _line(f"notice: {text}"))
+            self.end_reasoning()
+            self._aside(
+                json_line({"notice": text}) if self._speaks_json else _line(f"notice: {text}")
+            )
 
     def detail(self, text: str) -> None:
         if self._verbose:
@@ -127,21 +131,21 @@ class Terminal:
     def debug(self, text: str) -> None:
         self._aside(_line(text))
 
-    def think(self, text: str) -> None:
-        """Show a part of the reasoning, dim where colour is wanted."""
+    def write_reasoning(self, text: str) -> None:
+        """Show a part of the reasoning, dim where color is wanted."""
         if not self._shows_reasoning:
-            self.doing("thinking")
+            self.show_activity("thinking")
             return
         self._settle()
         if self._thinking is None:
             self._thinking = Cleaner()
-            _put(f"{_DIM if _wants_colour() else ''}thinking: ")
+            _put(f"{_DIM if _wants_color() else ''}thinking: ")
         _put(self._thinking.feed(text))
 
-    def end_thinking(self) -> None:
+    def end_reasoning(self) -> None:
         """Leave the reasoning, so that what follows stands on a line of its own."""
         if self._thinking is not None:
-            _put(self._thinking.flush().rstrip("\n") + (_PLAIN if _wants_colour() else "") + "\n")
+            _put(self._thinking.flush().rstrip("\n") + (_PLAIN if _wants_color() else "") + "\n")
             self._thinking = None
 
     def _aside(self, line: str) -> None:
@@ -173,7 +177,7 @@ def _write(descriptor: int, data: memoryview) -> int:
         return 0
 
 
-def say(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     """Write one line to stderr; a closed or full stderr is nobody's error."""
     _put(_line(line))
 
@@ -189,7 +193,7 @@ def _put(text: str) -> None:
             sys.stderr.flush()
 
 
-def _wants_colour() -> bool:
+def _wants_color() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -198,6 +202,6 @@ def report(error: RekaError, *, as_json: bool = False) -> None:
     if as_json:
         _put(json_line({"error": error.as_dict()}))
         return
-    say(f"error: {error.message}")
+    print_to_stderr(f"error: {error.message}")
     if error.hint:
-        say(f"hint: {error.hint}")
+        print_to_stderr(f"hint: {error.hint}")

@@ -30,7 +30,7 @@ class Terminated(BaseException):
         self.number = number
 
 
-class _State:
+class _SignalState:
     """What the handlers know: one for the process, which has one handler for each signal."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class _State:
         self.error_for_main: BaseException | None = None
 
 
-_state = _State()
+_state = _SignalState()
 
 
 def install(discard_files: Callable[[], None] | None = None) -> None:

@@ -22,7 +22,9 @@ class Spinner:
     `put` writes to the terminal. Nothing is drawn while another job has the terminal.
     """
 
-    def __init__(self, put: Callable[[str], None], columns: Callable[[], int], in_front: Callable[[], bool]) -> None:
+    def __init__(
+        self, put: Callable[[str], None], columns: Callable[[], int], in_front: Callable[[], bool]
+    ) -> None:
         self._put, self._columns, self._in_front = put, columns, in_front
         self._label = ""
         self._since = 0.0

@@ -15,7 +15,7 @@ from reka_cli.files import read_error
 from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
 
-PIPED_IMAGE = 'reka-cli ask -i - "What can you see?" < picture.jpg'
+PIPED_IMAGE = 'reka-cli ask -i - "What can you see?" < image.jpg'
 
 _SILENT_S = 2.0  # how long it may say nothing before that is said
 _LARGEST = 10 << 20  # bytes of a question
@@ -44,14 +44,16 @@ def read_image(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
     if not _is_piped(sys.stdin):
         what = "closed" if sys.stdin is None else "a terminal"
         raise UsageError(f"- is standard input, which is {what}", hint=PIPED_IMAGE)
-    waiting = "waiting for standard input, which is to be a picture"
+    waiting = "waiting for standard input, which is to be an image"
     data = _read_to_end(terminal, deadline, largest, waiting, "--timeout SECONDS allows more time")
     if not data:
-        raise BadInput("there is no picture on standard input", hint=PIPED_IMAGE)
+        raise BadInput("there is no image on standard input", hint=PIPED_IMAGE)
     return data
 
 
-def _read_to_end(terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str) -> bytes:
+def _read_to_end(
+    terminal: Terminal, deadline: Deadline, largest: int, waiting: str, hint: str
+) -> bytes:
     """Read standard input to its end, or more than `largest` bytes; `waiting` is said if nothing comes."""
     blocks: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
     threading.Thread(target=_read_blocks, args=(blocks,), daemon=True).start()
@@ -61,7 +63,7 @@ def _read_to_end(terminal: Terminal, deadline: Deadline, largest: int, waiting: 
         try:
             block = blocks.get(timeout=waiting_s)
         except queue.Empty:
-            if deadline.passed:
+            if deadline.has_passed:
                 message = f"standard input did not end within {deadline.total_s:g} s"
                 raise DeadlineExceeded(message, hint=hint) from None
             terminal.notice(waiting)
@@ -88,13 +90,17 @@ def _read_blocks(blocks: queue.SimpleQueue[bytes | OSError]) -> None:
             blocks.put(block)
         blocks.put(b"")
     except OSError as error:
-        blocks.put(b"" if error.errno == errno.EBADF else error)  # nohup leaves one that can only be written
+        blocks.put(
+            b"" if error.errno == errno.EBADF else error
+        )  # nohup leaves one that can only be written
 
 
 def _read() -> bytes:
     while True:
         try:
-            return os.read(0, 65_536)  # not sys.stdin: its lock would be held when the interpreter ends
+            return os.read(
+                0, 65_536
+            )  # not sys.stdin: its lock would be held when the interpreter ends
         except BlockingIOError:  # a pipe that another program made so
             import select
 

@@ -27,23 +27,23 @@ from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Exchange
 from reka_cli.transport.failures import (
     ConnectTimeout,
-    Diverted,
     NoConnection,
-    class_of,
-    phrase,
+    UnexpectedRedirect,
+    error_class,
     retry_after_s,
+    status_phrase,
 )
 from reka_cli.transport.pool import USER_AGENT, ConnectionPool
-from reka_cli.transport.response import Response, translated
+from reka_cli.transport.response import Response, translate_errors
 
 __all__ = [
     "USER_AGENT",
     "Body",
     "ConnectionPool",
     "DataUrl",
-    "Diverted",
     "Response",
     "Transport",
+    "UnexpectedRedirect",
     "form_body",
     "json_body",
 ]
@@ -56,7 +56,9 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ERROR_S = 3.0  # for the body of an error: the status says enough
 _SHORTEST_SECRET = 8  # characters; what is shorter would be found in ordinary words
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"})
+_SECRET_HEADERS = frozenset(
+    {"authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization", "location"}
+)
 
 
 class Transport:
@@ -104,7 +106,7 @@ class Transport:
         has_turn = False
         limits = call.limits
         while True:
-            yield from self._turn(call, taken=has_turn)
+            yield from self._wait_for_turn(call, taken=has_turn)
             try:
                 response = self.request(call, method, path, headers, body)
             except (NetworkError, DeadlineExceeded) as error:
@@ -113,11 +115,11 @@ class Transport:
             else:
                 if response.status in _GOOD and response.media_type != "text/html":
                     return response
-                failure = self._error_of(response)
+                failure = self._response_error(response)
                 worth_another = response.status in _RETRIED and not isinstance(failure, BadInput)
             wait_s = _wait_s(call, attempt, failure) if worth_another else None
-            if isinstance(failure, RateLimited) and self._pool.pace:
-                wait_s, has_turn = self._learn(call, failure, wait_s), True
+            if isinstance(failure, RateLimited) and self._pool.rate_limits:
+                wait_s, has_turn = self._share_rate_limit(call, failure, wait_s), True
             if wait_s is None:
                 raise failure
             which = f"attempt {attempt + 1} of {limits.retries + 1}"
@@ -128,7 +130,7 @@ class Transport:
             call.cancellation.sleep(wait_s)
             attempt += 1
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "[redacted]")
         return text
@@ -156,7 +158,9 @@ class Transport:
                 raise
             release_frames(error)
         self._debug("* the server had closed the kept connection", {})
-        return self._exchange(Exchange(call, self.host, needs_new=True), method, path, headers, body)
+        return self._exchange(
+            Exchange(call, self.host, needs_new=True), method, path, headers, body
+        )
 
     def _exchange(
         self,
@@ -171,66 +175,80 @@ class Transport:
         self._debug(f"> {method} {url}", headers)
         started = time.monotonic()
         try:
-            with translated(exchange, self.host):
+            with translate_errors(exchange, self.host):
                 raw = self._pool.request(exchange, method, url, headers, body)
         except BaseException:
             exchange.end()
             raise
         self._debug(f"< {raw.status_code} after {time.monotonic() - started:.3f} s", raw.headers)
-        return Response(raw, exchange, self.host, self.redacted)
+        return Response(raw, exchange, self.host, self.redact)
 
-    def _turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
+    def _wait_for_turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
         """Wait while the service is known to want no request, from this process or another."""
-        pace, url = self._pool.pace, self._base_url
-        while pace and (not taken or pace.limited_s(url)):
-            limited_s = pace.limited_s(url)
-            if limited_s and not (call.limits.waits_for_limits and _deadline_allows(call, limited_s)):
+        rate_limits, url = self._pool.rate_limits, self._base_url
+        if rate_limits is None or rate_limits.is_empty:
+            return
+        while not taken or rate_limits.remaining_wait_s(url):
+            limited_s = rate_limits.remaining_wait_s(url)
+            if limited_s and not (
+                call.limits.waits_for_limits and _deadline_allows(call, limited_s)
+            ):
                 message = f"{self.host} limits how often it is asked (try again in {max(1.0, limited_s):.0f} s)"
                 raise RateLimited(message, retry_after_s=limited_s)
-            wait_s, taken = pace.turn_s(url), True
+            wait_s, taken = rate_limits.take_turn_s(url), True
             if wait_s and _deadline_allows(call, wait_s):
                 yield Notice(f"{self.host} limits how often it is asked: waiting {wait_s:.1f} s")
                 call.cancellation.sleep(wait_s)
 
-    def _learn(self, call: Call, failure: RateLimited, wait_s: float | None) -> float | None:
+    def _share_rate_limit(
+        self, call: Call, failure: RateLimited, wait_s: float | None
+    ) -> float | None:
         """Share a rate limit with other processes; return the wait for the next turn, None to give up."""
-        pace = self._pool.pace
+        rate_limits = self._pool.rate_limits
         asked_s = failure.retry_after_s or wait_s
-        if not pace or not asked_s:
+        if not rate_limits or not asked_s:
             return wait_s
-        pace.learn(self._base_url, asked_s)
+        rate_limits.record_limit(self._base_url, asked_s)
         if wait_s is None or not call.limits.waits_for_limits:
             return None
-        turn_s = pace.turn_s(self._base_url)
+        turn_s = rate_limits.take_turn_s(self._base_url)
         return turn_s if _deadline_allows(call, turn_s) else None
 
-    def _error_of(self, response: Response) -> RekaError:
+    def _response_error(self, response: Response) -> RekaError:
         status = response.status
         if status in _GOOD | _REDIRECTS:
             response.close()
-            what = "a web page" if status in _GOOD else self._redirect(response.headers.get("Location", ""))
-            return Diverted(f"{self.host} answered with {what} ({status}) where an answer was due")
-        said = _said(response)
+            what = (
+                "a web page"
+                if status in _GOOD
+                else self._shown_location(response.headers.get("Location", ""))
+            )
+            return UnexpectedRedirect(
+                f"{self.host} answered with {what} ({status}) where an answer was due"
+            )
+        said = _service_message(response)
         wait_s = retry_after_s(response.headers.get("Retry-After"))
-        message = f"{self.host} answered {status}" + (f": {said}" if said else f" {phrase(status)}".rstrip())
+        message = f"{self.host} answered {status}" + (
+            f": {said}" if said else f" {status_phrase(status)}".rstrip()
+        )
         if wait_s:
             message += f" (try again in {wait_s:.0f} s)"
-        kind = class_of(status, said)
+        kind = error_class(status, said)
         hint = self._login_hint if kind is NotLoggedIn else None
         return kind(message, hint, retry_after_s=wait_s)
 
-    def _redirect(self, location: str) -> str:
+    def _shown_location(self, location: str) -> str:
         try:
             hostname = urlsplit(location).hostname
         except ValueError:
             hostname = None
-        return f"a redirect to {self.redacted(clean(hostname))}" if hostname else "a redirect"
+        return f"a redirect to {self.redact(clean(hostname))}" if hostname else "a redirect"
 
     def _debug(self, line: str, headers: Mapping[str, str]) -> None:
         if self._log:
-            self._log(self.redacted(line))
+            self._log(self.redact(line))
             for name, value in headers.items():
-                shown = "[redacted]" if name.lower() in _SECRET_HEADERS else self.redacted(value)
+                shown = "[redacted]" if name.lower() in _SECRET_HEADERS else self.redact(value)
                 self._log(f"  {name}: {shown}")
 
 
@@ -247,9 +265,9 @@ def _deadline_allows(call: Call, wait_s: float) -> bool:
     return time.monotonic() + wait_s < call.limits.deadline.ends_at
 
 
-def _said(response: Response) -> str:
+def _service_message(response: Response) -> str:
     """Return the service's own words for an error."""
-    response.hurry(_ERROR_S)
+    response.end_within(_ERROR_S)
     try:
         return response.quote(json.loads(response.body()))
     except (RekaError, ValueError, RecursionError):

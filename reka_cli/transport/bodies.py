@@ -1,4 +1,4 @@
-"""Bodies of requests that are read in blocks, with a length that is known before: a picture is never one string."""
+"""Bodies of requests that are read in blocks, with a length that is known before: an image is never one string."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reka_cli.errors import BadInput
-from reka_cli.messages import BLOCK_BYTES, Blocks, Encoded
+from reka_cli.messages import Blocks, Encoded
 
 
 @dataclass(frozen=True)
@@ -21,37 +21,24 @@ class Body:
     pieces: tuple[bytes | Blocks, ...]
 
     def __len__(self) -> int:
-        return sum(len(piece) if isinstance(piece, bytes) else piece.size_bytes for piece in self.pieces)
+        return sum(
+            len(piece) if isinstance(piece, bytes) else piece.size_bytes for piece in self.pieces
+        )
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield blocks; raise BadInput rather than leave the service waiting for what does not come."""
         left = len(self)
-        small = bytearray()  # each block is a system call
-        for block in self._blocks():
-            left -= len(block)
-            if len(small) + len(block) < BLOCK_BYTES:
-                small += block
-                continue
-            if small:
-                yield bytes(small)
-                small.clear()
-            yield block
-        if small:
-            yield bytes(small)
-        if left:
-            raise BadInput("a picture was changed while it was being sent", hint="ask again")
-
-    def _blocks(self) -> Iterator[bytes]:
         for piece in self.pieces:
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                yield from piece.blocks()
+            for block in (piece,) if isinstance(piece, bytes) else piece.blocks():
+                left -= len(block)
+                yield block
+        if left:
+            raise BadInput("an image was changed while it was being sent", hint="ask again")
 
 
 @dataclass(frozen=True)
 class DataUrl:
-    """A picture as a string of a JSON value."""
+    """An image as a string of a JSON value."""
 
     image: Encoded
 
@@ -79,14 +66,14 @@ def json_body(value: Mapping[str, Any]) -> Body:
     mark = secrets.token_hex(16)  # which no text of the user's can hold
     urls: list[DataUrl] = []
 
-    def marked(url: object) -> str:
+    def replace_data_url(url: object) -> str:
         if not isinstance(url, DataUrl):
             raise TypeError(f"no JSON: {type(url)}")
         urls.append(url)
         return mark
 
     try:
-        text = json.dumps(value, default=marked, allow_nan=False)
+        text = json.dumps(value, default=replace_data_url, allow_nan=False)
     except ValueError as error:
         raise BadInput("the question holds a number that JSON has no word for") from error
     first, *rest = text.encode().split(mark.encode())
@@ -104,4 +91,7 @@ def form_body(field: str, filename: str, image: Encoded) -> Body:
         f'Content-Disposition: form-data; name="{field}"; filename="{filename}"\r\n'
         f"Content-Type: {image.media_type}\r\n\r\n"
     )
-    return Body(f"multipart/form-data; boundary={boundary}", (head.encode(), image, f"\r\n--{boundary}--\r\n".encode()))
+    return Body(
+        f"multipart/form-data; boundary={boundary}",
+        (head.encode(), image, f"\r\n--{boundary}--\r\n".encode()),
+    )

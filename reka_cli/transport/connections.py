@@ -27,9 +27,11 @@ from urllib3.util.connection import allowed_gai_family
 
 from reka_cli.errors import DeadlineExceeded
 from reka_cli.limits.call import Call
+from reka_cli.messages import BLOCK_BYTES
 
 _MOST_ORIGINS = 32  # whose connections are kept; image URLs can name thousands
 _MOST_IDLE = 256  # connections kept for one origin
+_SLACK_S = 0.02
 _DISCARD = struct.pack("ii", 1, 0)  # what is not sent yet is not wanted any more
 
 _current = threading.local()
@@ -48,7 +50,9 @@ class Exchange:
         self.received_bytes = 0
         self._host = host
         self._silence_s = math.inf  # until the body begins, the deadline alone counts
-        self._ends_at = math.inf  # of the monotonic clock, where there is less time than for the question
+        self._ends_at = (
+            math.inf
+        )  # of the monotonic clock, where there is less time than for the question
         self._is_connecting = False
         # only the thread that takes the socket out may use it: taking is atomic and needs no lock
         self._in_use: deque[socket.socket] = deque(maxlen=1)
@@ -68,7 +72,7 @@ class Exchange:
 
     def remaining_s(self) -> float:
         """Return how long the next read or write may take; raise what ended the question."""
-        self.call.cancellation.check()
+        self.call.cancellation.raise_if_canceled()
         left_s = min(self.call.limits.deadline.remaining_s(), self._ends_at - time.monotonic())
         if left_s <= 0:
             raise self.timeout()
@@ -92,7 +96,7 @@ class Exchange:
         if self._is_connecting:
             return TimeoutError()
         limits = self.call.limits
-        if self._silence_s == math.inf or limits.deadline.passed:
+        if self._silence_s == math.inf or limits.deadline.has_passed:
             return limits.deadline.error()
         return DeadlineExceeded(
             f"{self._host} was silent for {self._silence_s:g} s",
@@ -127,7 +131,7 @@ class Exchange:
 
 
 @contextmanager
-def working_for(exchange: Exchange) -> Iterator[None]:
+def use_exchange(exchange: Exchange) -> Iterator[None]:
     """Let the connections of this thread work for an exchange; a signal handler may send a request meanwhile."""
     before = getattr(_current, "exchange", None)
     _current.exchange = exchange
@@ -159,6 +163,7 @@ class _Connection(HTTPConnection):
     _exchange: Exchange
     _is_used = False
     _is_made = False
+    _unsent: bytearray | None = None  # of the request that is being sent
     _handshake: socket.socket | None = None  # a second handle while TLS has the socket
 
     @property
@@ -173,12 +178,16 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         self._work_for_current()
         self._is_used = self._is_made = False
+        unsent, self._unsent = self._unsent, None  # a proxy's tunnel comes first
         try:
             with self._exchange.connecting():
                 super().connect()
-        except TimeoutError as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
+        except (
+            TimeoutError
+        ) as error:  # of the lookup, a tunnel or TLS: urllib3 takes it for silence
             raise ConnectTimeoutError(self, "connecting took too long") from error
         finally:
+            self._unsent = unsent
             if self._handshake:
                 self._handshake.close()
                 self._handshake = None
@@ -193,13 +202,32 @@ class _Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._work_for_current()
         self._exchange.is_reused = self._is_used and self.sock is not None
-        super().request(*args, **kwargs)
+        self._unsent = bytearray()
+        try:
+            super().request(*args, **kwargs)
+            if self._unsent:
+                self._send_now(self._unsent)
+        finally:
+            self._unsent = None
 
     def send(self, data: Any) -> None:
+        """Send bytes; the head and small parts of a request are sent together."""
+        if self._unsent is None:
+            self._send_now(data)
+            return
+        if len(self._unsent) + len(data) < BLOCK_BYTES:
+            self._unsent += data
+            return
+        if self._unsent:
+            self._send_now(self._unsent)
+            self._unsent = bytearray()
+        self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray) -> None:
         if self.sock is None:
             self.connect()
         self._is_used = True
-        self.sock.settimeout(self._exchange.remaining_s())
+        _bound(self.sock, self._exchange.remaining_s())
         try:
             super().send(data)
         except TimeoutError as error:
@@ -235,7 +263,7 @@ class _Connection(HTTPConnection):
                 close()
 
         try:
-            exchange.call.in_time(work, within_s)
+            exchange.call.run_in_thread(work, within_s)
         except BaseException:
             is_too_late.set()
             close()
@@ -347,21 +375,27 @@ class _BoundedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         exchange, sock = self._exchange, self._sock
         timeout_s = exchange.remaining_s()
-        if sock.gettimeout() != timeout_s:  # to set it is a system call
-            sock.settimeout(timeout_s)
+        _bound(sock, timeout_s)
         try:
             count = sock.recv_into(buffer)
         except TimeoutError as error:
             raise exchange.timeout() from error
         exchange.received_bytes += count
         if not count:
-            exchange.call.cancellation.check()  # an aborted connection looks like one that ended
+            exchange.call.cancellation.raise_if_canceled()  # an aborted connection looks like one that ended
         return count
 
     def close(self) -> None:
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def _bound(sock: socket.socket, timeout_s: float) -> None:
+    """Let a socket block for `timeout_s` at most, or a hair longer: to set it is a system call."""
+    present = sock.gettimeout()
+    if present is None or not timeout_s <= present <= timeout_s + _SLACK_S:
+        sock.settimeout(timeout_s)
 
 
 class _Resolves(Protocol):
@@ -372,7 +406,9 @@ class _Resolves(Protocol):
     timeout: float | None
 
 
-def _first_that_answers(connection: _Resolves, connect: Callable[[], socket.socket], within_s: float) -> socket.socket:
+def _first_that_answers(
+    connection: _Resolves, connect: Callable[[], socket.socket], within_s: float
+) -> socket.socket:
     """Try one address after the other, each for its share of the time.
 
     The first may lead nowhere, as IPv6 often does.
@@ -395,7 +431,9 @@ def _first_that_answers(connection: _Resolves, connect: Callable[[], socket.sock
 def _addresses(connection: Any, name: str) -> list[str]:
     """Look a name up; return its addresses, IPv6 and IPv4 in turn, in the order of the resolver."""
     try:
-        found = socket.getaddrinfo(name.strip("[]"), connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+        found = socket.getaddrinfo(
+            name.strip("[]"), connection.port, allowed_gai_family(), socket.SOCK_STREAM
+        )
     except socket.gaierror as error:
         raise NameResolutionError(name, connection, error) from error
     except UnicodeError:

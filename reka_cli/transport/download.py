@@ -17,13 +17,13 @@ from reka_cli.escapes import one_line
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
 from reka_cli.transport import ConnectionPool, Response, Transport
-from reka_cli.transport.failures import phrase, retry_after_s
+from reka_cli.transport.failures import retry_after_s, status_phrase
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "image/png, image/jpeg, image/webp, image/gif, image/*;q=0.8, */*;q=0.5"}
-_LIVE = "multipart/x-mixed-replace"  # pictures without end, as cameras send them
+_LIVE = "multipart/x-mixed-replace"  # images without end, as cameras send them
 
 Log = Callable[[str], None]
 
@@ -68,14 +68,14 @@ def download(
             response = _get(transport, call, address, first)
             if response.status not in _REDIRECTS:
                 return _body(response, address, largest)
-            address = _redirected(address, response)
+            address = _redirect_address(address, response)
     finally:
         if pool is None:
             connections.close()
     raise BadInput(f"{first.shown} redirects more than {_MOST_REDIRECTS} times")
 
 
-def shown(url: str) -> str:
+def display_url(url: str) -> str:
     """Give a URL as it may be shown; raise BadInput if it is none."""
     return _address(url).shown
 
@@ -89,11 +89,11 @@ def _get(transport: Transport, call: Call, address: _Address, first: _Address) -
     has_credentials = bool(first.user or first.password) and address.origin == first.origin
     header = _authorization(response, address, first) if has_credentials else None
     if header is None:
-        raise _unauthorized(address, has_credentials=has_credentials)
+        raise _unauthorized_error(address, has_credentials=has_credentials)
     response = _ask(transport, call, address, {"Authorization": header})
     if response.status == 401:
         response.close()
-        raise _unauthorized(address, has_credentials=True)
+        raise _unauthorized_error(address, has_credentials=True)
     return response
 
 
@@ -129,57 +129,70 @@ def _digest(parameters: str, address: _Address, first: _Address) -> str | None:
     return header.encode("utf-8", "replace").decode("latin-1") if header else None
 
 
-def _unauthorized(address: _Address, *, has_credentials: bool) -> RekaError:
+def _unauthorized_error(address: _Address, *, has_credentials: bool) -> RekaError:
     if has_credentials:
         return BadInput(f"{address.shown} does not take this user name and password")
     url = f"{address.scheme}://USER:PASSWORD@{address.authority}{address.target.partition('?')[0]}"
-    return BadInput(f"{address.shown} wants a user name and a password", hint=f"-i {one_line(url, 200)}")
+    return BadInput(
+        f"{address.shown} wants a user name and a password", hint=f"-i {one_line(url, 200)}"
+    )
 
 
-def _redirected(address: _Address, response: Response) -> _Address:
+def _redirect_address(address: _Address, response: Response) -> _Address:
     response.close()
-    location = response.headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    location = (
+        response.headers.get("Location", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    )
     try:
         return _address(urljoin(address.url, location), without_credentials=True)
     except (BadInput, ValueError) as error:
         to = location.partition(":")[0] if ":" in location else location
-        raise BadInput(f"{address.shown} redirects to what is no http(s) URL: {one_line(to, 40)}") from error
+        raise BadInput(
+            f"{address.shown} redirects to what is no http(s) URL: {one_line(to, 40)}"
+        ) from error
 
 
 def _body(response: Response, address: _Address, largest: int) -> bytes:
     with closing(response):
-        _check(response, address, largest)
+        _check_response(response, address, largest)
         body = bytearray()
         with closing(response.chunks()) as chunks:
             for chunk in chunks:
                 body += chunk
                 if len(body) > largest:
-                    raise _too_large(address, largest)
+                    raise _too_large_error(address, largest)
         return bytes(body)
 
 
-def _check(response: Response, address: _Address, largest: int) -> None:
+def _check_response(response: Response, address: _Address, largest: int) -> None:
     """Raise an error for an answer that is not worth reading."""
     status = response.status
     if not 200 <= status < 300:
-        raise _refused(status, response, address)
+        raise _status_error(status, response, address)
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and len(length) < 20 and int(length) > largest:
-        raise _too_large(address, largest)
+        raise _too_large_error(address, largest)
     if response.media_type == _LIVE:
-        raise BadInput(f"{address.shown} is a live stream, not a file", hint="-i with the camera's snapshot URL")
-    if "," in response.headers.get("Content-Encoding", ""):  # a few bytes, packed twice, can become all of memory
+        raise BadInput(
+            f"{address.shown} is a live stream, not a file",
+            hint="-i with the camera's snapshot URL",
+        )
+    if "," in response.headers.get(
+        "Content-Encoding", ""
+    ):  # a few bytes, packed twice, can become all of memory
         raise ServiceError(f"{address.shown} came packed more than once")
 
 
-def _refused(status: int, response: Response, address: _Address) -> RekaError:
-    message = f"{address.shown} answered {status} {phrase(status)}".rstrip()
+def _status_error(status: int, response: Response, address: _Address) -> RekaError:
+    message = f"{address.shown} answered {status} {status_phrase(status)}".rstrip()
     if status == 429:
-        return RateLimited(message, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
+        return RateLimited(
+            message, retry_after_s=retry_after_s(response.headers.get("Retry-After"))
+        )
     return ServiceError(message) if status >= 500 else BadInput(message)
 
 
-def _too_large(address: _Address, largest: int) -> BadInput:
+def _too_large_error(address: _Address, largest: int) -> BadInput:
     return BadInput(f"{address.shown} is larger than {largest >> 20} MB")
 
 
@@ -196,7 +209,11 @@ def _address(url: str, *, without_credentials: bool = False) -> _Address:
         raise BadInput("there is no host in the URL")
     query = f"?{parts.query}" if parts.query else ""
     seen = one_line(f"{scheme}://{authority}{unquote(parts.path)}{'?…' if query else ''}", 200)
-    address = _Address(scheme, authority, (parts.path or "/") + query, seen, (scheme, hostname, port))
+    address = _Address(
+        scheme, authority, (parts.path or "/") + query, seen, (scheme, hostname, port)
+    )
     if without_credentials:
         return address
-    return replace(address, user=unquote(parts.username or ""), password=unquote(parts.password or ""))
+    return replace(
+        address, user=unquote(parts.username or ""), password=unquote(parts.password or "")
+    )

@@ -75,10 +75,14 @@ DISTURBED = (
     urllib3.exceptions.ProxyError,
     urllib3.exceptions.SSLError,
 )
-LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, urllib3.exceptions.ProxySchemeUnsupported)
+LIBRARY_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    urllib3.exceptions.ProxySchemeUnsupported,
+)
 
 
-class Diverted(Refused):
+class UnexpectedRedirect(Refused):
     """A redirect or a web page where an answer was due."""
 
 
@@ -98,13 +102,18 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
         return ConnectTimeout(f"no connection to {host} within {limits.connect_s:g} s")
     if isinstance(error, TIMEOUTS):
         return DeadlineExceeded(
-            f"{host} was silent for {limits.idle_s:g} s", hint="--idle-timeout SECONDS allows longer silence"
+            f"{host} was silent for {limits.idle_s:g} s",
+            hint="--idle-timeout SECONDS allows longer silence",
         )
-    if isinstance(error, OSError) and "certificate bundle" in str(error):  # requests has no class for it
-        return UsageError("REQUESTS_CA_BUNDLE names no file or folder", hint="unset REQUESTS_CA_BUNDLE")
+    if isinstance(error, OSError) and "certificate bundle" in str(
+        error
+    ):  # requests has no class for it
+        return UsageError(
+            "REQUESTS_CA_BUNDLE names no file or folder", hint="unset REQUESTS_CA_BUNDLE"
+        )
     if isinstance(error, MISUSED):
         return UsageError(f"cannot ask {host}: {_reason(error)}")
-    if isinstance(error, UNREADABLE) or any(map(_is_too_much, _causes(error))):
+    if isinstance(error, UNREADABLE) or any(map(_is_too_long, _causes(error))):
         return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
     if isinstance(error, DISTURBED):
         return NetworkError(f"the connection to {host} failed: {_reason(error)}")
@@ -128,7 +137,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, context]
 
 
-def _is_too_much(cause: BaseException) -> bool:
+def _is_too_long(cause: BaseException) -> bool:
     """Whether it is what http.client raises for a line or for headers that go on and on."""
     return isinstance(cause, http.client.LineTooLong) or type(cause) is http.client.HTTPException
 
@@ -149,7 +158,9 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
     match cause:
         case requests.exceptions.ProxyError() | urllib3.exceptions.ProxyError():
             answered = re.search(r"Tunnel connection failed: (\d{3})", whole)
-            return f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
+            return (
+                f"the proxy answered {answered[1]}" if answered else "the proxy cannot be reached"
+            )
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted ({cause.verify_message.rstrip('.')})"
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():  # the latter before Python 3.11.4
@@ -157,7 +168,11 @@ def _name_of(cause: BaseException, whole: str) -> str | None:
         case ssl.SSLError():
             return f"no TLS ({(cause.reason or 'closed').replace('_', ' ').lower()})"
         case socket.gaierror():
-            return "the name cannot be looked up now" if cause.errno == socket.EAI_AGAIN else "the name is not known"
+            return (
+                "the name cannot be looked up now"
+                if cause.errno == socket.EAI_AGAIN
+                else "the name is not known"
+            )
         case urllib3.exceptions.ProtocolError() if "prematurely" in str(cause):
             return "it ended in the middle"
         case urllib3.exceptions.InvalidHeader():
@@ -180,16 +195,16 @@ def _name_of_http(cause: http.client.HTTPException) -> str | None:
             return "what answers there does not speak HTTP"
         case http.client.LineTooLong():
             return "a line of its HTTP is too long"
-        case _ if _is_too_much(cause):
+        case _ if _is_too_long(cause):
             return "it has too many headers"
         case _:
             return None
 
 
-def class_of(status: int, said: str) -> type[RekaError]:
+def error_class(status: int, message: str) -> type[RekaError]:
     """Give the class for a status of 400 or more; `said` is the service's own words."""
     match status:
-        case _ if status >= 500 and re.search(_TAKES_NO_IMAGE, said):
+        case _ if status >= 500 and re.search(_TAKES_NO_IMAGE, message):
             return BadInput
         case 401:
             return NotLoggedIn
@@ -205,7 +220,7 @@ def class_of(status: int, said: str) -> type[RekaError]:
             return ServiceError
 
 
-def phrase(status: int) -> str:
+def status_phrase(status: int) -> str:
     """Give the name of a status in brackets, for want of better words."""
     from http import HTTPStatus
 
@@ -215,13 +230,20 @@ def phrase(status: int) -> str:
         return ""
 
 
-def words(value: object) -> str:
+def error_text(value: object) -> str:
     """Find the text in an error of any of the shapes that services send; "" if there is none."""
     for _ in range(4):
         if isinstance(value, list) and value:
             value = value[0]
         elif isinstance(value, dict):
-            value = next((value[key] for key in ("error", "detail", "message", "msg", "text") if value.get(key)), "")
+            value = next(
+                (
+                    value[key]
+                    for key in ("error", "detail", "message", "msg", "text")
+                    if value.get(key)
+                ),
+                "",
+            )
     return value if isinstance(value, str) else ""
 
 
@@ -232,6 +254,8 @@ def retry_after_s(value: str | None) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", value.strip(), re.ASCII):
         return min(float(value), _LONGEST_WAIT_S)
     try:
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT_S)
+        return min(
+            max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), _LONGEST_WAIT_S
+        )
     except (ValueError, OverflowError):
         return None

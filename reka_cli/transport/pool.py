@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Mapping
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
+from requests.utils import get_environ_proxies
 
 from reka_cli import __version__
 from reka_cli.errors import IncompleteAnswer
@@ -17,9 +16,11 @@ from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
-from reka_cli.transport.pace import SharedPace
+from reka_cli.transport.rate_limit import SharedRateLimits
 
 USER_AGENT = f"reka-cli/{__version__}"
+
+_HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
 
 
 class ConnectionPool:
@@ -30,12 +31,11 @@ class ConnectionPool:
     that its requests keep.
     """
 
-    def __init__(self, pace: SharedPace | None = None) -> None:
-        self.pace = pace
-        self._lock = threading.Lock()
-        self._sessions: dict[bool, requests.Session] = {}  # by whether the host is this machine
+    def __init__(self, rate_limits: SharedRateLimits | None = None) -> None:
+        self.rate_limits = rate_limits
+        self._adapter = Adapter()
         self._process = os.getpid()
-        self._closing = weakref.finalize(self, _close, self._sessions)
+        self._closing = weakref.finalize(self, self._adapter.close)
 
     def request(
         self,
@@ -47,66 +47,49 @@ class ConnectionPool:
     ) -> requests.Response:
         """Send one request; return its response as soon as the headers are there.
 
-        Raises what requests, urllib3 and sockets raise.
+        Redirects are not followed: they would carry the credentials to another host. Raises what
+        requests, urllib3 and sockets raise.
         """
-        session = self._session(is_loopback(urlsplit(url).hostname or ""))
-        with connections.working_for(exchange):
-            return session.request(
-                method,
-                url,
-                headers={**headers, **({"Content-Type": body.content_type} if body else {})},
-                data=body,
-                timeout=(exchange.connect_s(), exchange.remaining_s()),
-                allow_redirects=False,  # a redirect would carry the session to another place: it is an answer
+        # a session would add cookies, credentials of .netrc and a search for redirects
+        request = requests.Request(
+            method, url, headers={**_HEADERS, **headers}, auth=_leave_unchanged
+        ).prepare()
+        if body:
+            request.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of bytes
+            request.headers["Content-Type"] = body.content_type
+            request.headers["Content-Length"] = str(len(body))
+        timeout_s = exchange.remaining_s()
+        is_local = is_loopback(urlsplit(url).hostname or "")
+        with connections.use_exchange(exchange):
+            return self._open_adapter().send(
+                request,
                 stream=True,
+                timeout=(timeout_s, timeout_s),  # connections bound themselves
+                verify=os.environ.get("REQUESTS_CA_BUNDLE")
+                or os.environ.get("CURL_CA_BUNDLE")
+                or True,
+                # a proxy of the environment cannot reach our loopback
+                proxies={} if is_local else get_environ_proxies(url),
             )
 
     def close(self) -> None:
-        with self._lock:
-            self._closing()
+        self._closing()
 
-    def _session(self, is_local: bool) -> requests.Session:
+    def _open_adapter(self) -> Adapter:
         if self._process != os.getpid():  # a forked child must not use its parent's connections
             self._forget()
-        session = self._sessions.get(is_local)
-        if session is None:
-            with self._lock:
-                if not self._closing.alive:
-                    raise IncompleteAnswer("the question was canceled")  # by closing the client
-                session = self._sessions.get(is_local) or _open_session(is_local)
-                self._sessions[is_local] = session
-        return session
+        if not self._closing.alive:
+            raise IncompleteAnswer("the question was canceled")  # by closing the client
+        return self._adapter
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()  # another thread may have held it at the fork
         if self._closing.alive:
             self._closing()
-            self._sessions = {}
-            self._closing = weakref.finalize(self, _close, self._sessions)
-        self._process = os.getpid()  # last: another thread of the child must not see the old sessions
-
-
-def _close(sessions: dict[bool, requests.Session]) -> None:
-    for session in sessions.values():
-        session.close()
-    sessions.clear()
-
-
-def _open_session(is_local: bool) -> requests.Session:
-    session = requests.Session()
-    session.headers.clear()
-    session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # the caller says what is sent
-    session.auth = _leave_unchanged  # else a .netrc would replace our Authorization
-    # requests reads the whole body of a redirect, and chokes on a bad Location, even where none is followed
-    session.get_redirect_target = lambda _: None  # type: ignore[assignment, method-assign]
-    if is_local:
-        session.trust_env = False  # a proxy of the environment cannot reach our loopback
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter())
-    return session
+            self._adapter = Adapter()
+            self._closing = weakref.finalize(self, self._adapter.close)
+        self._process = os.getpid()  # last: other threads of the child must not see the old adapter
 
 
 def _leave_unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep our Authorization, which credentials in the URL would replace."""
     return request

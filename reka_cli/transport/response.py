@@ -12,12 +12,14 @@ import requests
 from reka_cli.errors import RekaError, ServiceError
 from reka_cli.escapes import clean
 from reka_cli.transport.connections import Exchange
-from reka_cli.transport.failures import LIBRARY_ERRORS, Diverted, translate, words
+from reka_cli.transport.failures import LIBRARY_ERRORS, UnexpectedRedirect, error_text, translate
 
 _READ_SIZE = 65_536
 _LONGEST_JSON = 1 << 20  # bytes of an answer that is not a stream
 _LONGEST_QUOTE = 300  # characters of a service's own words in one of our messages
-_LAST_BYTES_S = 0.05  # for the end of a body whose answer is complete: a connection is worth no more
+_LAST_BYTES_S = (
+    0.05  # for the end of a body whose answer is complete: a connection is worth no more
+)
 
 
 class Response:
@@ -26,7 +28,9 @@ class Response:
     `redact` takes secrets out of a text.
     """
 
-    def __init__(self, raw: requests.Response, exchange: Exchange, host: str, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, raw: requests.Response, exchange: Exchange, host: str, redact: Callable[[str], str]
+    ) -> None:
         self._raw = raw
         self._exchange = exchange
         self._host = host
@@ -46,7 +50,7 @@ class Response:
         """
         compressed = self._is_compressed()
         exchange = self._exchange
-        with contextlib.closing(self), translated(exchange, self._host):
+        with contextlib.closing(self), translate_errors(exchange, self._host):
             # iter_lines() and iter_content() hold back what has come of a body that ends by closing the connection
             while chunk := self._raw.raw.read1(_READ_SIZE, decode_content=compressed):
                 exchange.begin_body()
@@ -60,7 +64,7 @@ class Response:
         Only what is there already, or nearly: a server that does not end its body loses its connection.
         """
         self._exchange.end_within(_LAST_BYTES_S)
-        with contextlib.suppress(RekaError), translated(self._exchange, self._host):
+        with contextlib.suppress(RekaError), translate_errors(self._exchange, self._host):
             if not self._raw.raw.read1(_READ_SIZE, decode_content=True):
                 self._raw.raw.read(1, decode_content=True)
 
@@ -71,7 +75,9 @@ class Response:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
             if body.lstrip().startswith(b"<"):
-                raise Diverted(f"{self._host} answered with a web page where an answer was due") from error
+                raise UnexpectedRedirect(
+                    f"{self._host} answered with a web page where an answer was due"
+                ) from error
             raise ServiceError(f"{self._host} answered with something that is not JSON") from error
 
     def body(self) -> bytes:
@@ -81,14 +87,16 @@ class Response:
             for chunk in chunks:
                 body += chunk
                 if len(body) > _LONGEST_JSON:
-                    raise ServiceError(f"{self._host} answered with more than {_LONGEST_JSON} bytes")
+                    raise ServiceError(
+                        f"{self._host} answered with more than {_LONGEST_JSON} bytes"
+                    )
         return bytes(body)
 
     def quote(self, error: object) -> str:
         """Return the service's own words (JSON of an error, or a text) as one short line that is safe to show."""
-        return self._redact(" ".join(clean(words(error)).split()))[:_LONGEST_QUOTE]
+        return self._redact(" ".join(clean(error_text(error)).split()))[:_LONGEST_QUOTE]
 
-    def hurry(self, seconds: float) -> None:
+    def end_within(self, seconds: float) -> None:
         """Allow no more time than this for the rest of the body, which is not worth more."""
         self._exchange.end_within(seconds)
 
@@ -111,13 +119,13 @@ class Response:
 
 
 @contextlib.contextmanager
-def translated(exchange: Exchange, host: str) -> Iterator[None]:
+def translate_errors(exchange: Exchange, host: str) -> Iterator[None]:
     """Turn what requests, urllib3 and sockets raise into our errors."""
     try:
         yield
     except (*LIBRARY_ERRORS, OSError) as error:
-        exchange.call.cancellation.check()  # an aborted connection fails in many ways
+        exchange.call.cancellation.raise_if_canceled()  # an aborted connection fails in many ways
         limits = exchange.call.limits
-        if limits.deadline.passed:
+        if limits.deadline.has_passed:
             raise limits.deadline.error() from error
         raise translate(error, host, limits) from error

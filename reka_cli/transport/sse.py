@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from reka_cli.errors import ServiceError
 
-LARGEST = 16 << 20  # bytes of one event; the longest answers are a thousand times shorter
+MAX_EVENT_BYTES = 16 << 20  # bytes of one event; the longest answers are a thousand times shorter
 
 _LINE_COST = 64  # bytes of memory that a line takes beside its own
 
@@ -51,7 +51,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     for raw in _lines(chunks):
         line = raw.decode("utf-8", "replace")
         if not line:
-            yield from _collected(name, data)
+            yield from _dispatch(name, data)
             name, data, size = "", [], 0
         elif line.startswith("{"):
             is_error = name == "error"
@@ -63,7 +63,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
             if field == "data":
                 data.append(value)
                 size += len(raw) + _LINE_COST
-                _check(size)
+                _check_size(size)
             elif field == "event":
                 name = "error" if value.lower() == "error" else value
             elif field.lower() == "error":
@@ -73,17 +73,17 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
                 name, data, size = "", [], 0
             elif field not in _IGNORED:
                 yield ServerSentEvent("", line)
-    yield from _collected(name, data)
+    yield from _dispatch(name, data)
 
 
-def _collected(name: str, data: list[str]) -> Iterator[ServerSentEvent]:
+def _dispatch(name: str, data: list[str]) -> Iterator[ServerSentEvent]:
     if data or name == "error":
         yield ServerSentEvent(name or "message", "\n".join(data))
 
 
-def _check(size: int) -> None:
-    if size > LARGEST:
-        raise ServiceError(f"the service sent more than {LARGEST >> 20} MB as one event")
+def _check_size(size: int) -> None:
+    if size > MAX_EVENT_BYTES:
+        raise ServiceError(f"the service sent more than {MAX_EVENT_BYTES >> 20} MB as one event")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -100,13 +100,15 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield from ended
         if rest:
             line += rest
-            _check(len(line))
+            _check_size(len(line))
     if line:
         yield bytes(line)
 
 
 def _split(chunk: bytes) -> list[bytes]:
-    return re.split(_LINE_END, chunk) if b"\r" in chunk else chunk.split(b"\n")  # which takes a tenth of the time
+    return (
+        re.split(_LINE_END, chunk) if b"\r" in chunk else chunk.split(b"\n")
+    )  # which takes a tenth of the time
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from benchmarks import report
 
-SECTIONS = ("startup", "events", "latency", "growth", "live", "terminal", "pictures", "threads")
+SECTIONS = ("startup", "events", "latency", "growth", "live", "terminal", "images", "threads")
 
 
 def main() -> int:
@@ -33,9 +33,15 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, under three minutes; noisier")
-    parser.add_argument("--write", action="store_true", help=f"put the results into {report.DOCUMENT.name}")
+    parser.add_argument(
+        "sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help=", ".join(SECTIONS)
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds, under three minutes; noisier"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the results into {report.DOCUMENT.name}"
+    )
     return parser.parse_args()
 
 

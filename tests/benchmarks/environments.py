@@ -38,7 +38,9 @@ def versions() -> dict[str, str]:
     pinned = dict(one.split("==") for requirements in _PEERS.values() for one in requirements)
     names = ("typer", "requests", "urllib3", "rich", "pillow")
     code = "import sys\nfrom importlib.metadata import version\nprint(*map(version, sys.argv[1:]))"
-    found = subprocess.run([own() / "python", "-c", code, *names], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [own() / "python", "-c", code, *names], capture_output=True, text=True, check=True
+    ).stdout
     return {**dict(zip(names, found.split(), strict=True)), **pinned, "curl": _curl()}
 
 
@@ -50,7 +52,9 @@ def clean() -> dict[str, str]:
 
 
 def _curl() -> str:
-    return subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    return subprocess.run(
+        ["curl", "--version"], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
 
 
 def _made(name: str, requirements: list[str], state: str) -> Path:
@@ -60,7 +64,14 @@ def _made(name: str, requirements: list[str], state: str) -> Path:
         sys.stderr.write(f"installing {', '.join(requirements)} into {folder}\n")
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys._base_executable, "-m", "venv", folder], check=True, env=clean())  # type: ignore[attr-defined]
-        install = [str(folder / "bin/python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        install = [
+            str(folder / "bin/python"),
+            "-m",
+            "pip",
+            "install",
+            "-qq",
+            "--disable-pip-version-check",
+        ]
         for what in ([_PIP], requirements):
             subprocess.run([*install, *what], check=True, env=clean(), stdout=sys.stderr)
         stamp.write_text(wanted)

@@ -34,7 +34,10 @@ def _rows(costs: Costs) -> list[Row]:
     few, many, _, one, half, whole = (min(map(cpu, of)) for of in costs.values())
     return [
         Row(
-            f"API: CPU for an event, from {_FEW:,} to {_MANY:,} of them", (many - few) / (_MANY - _FEW) * 1e3, 25, "µs"
+            f"API: CPU for an event, from {_FEW:,} to {_MANY:,} of them",
+            (many - few) / (_MANY - _FEW) * 1e3,
+            25,
+            "µs",
         ),
         Row(
             f"web session, text so far in each event: CPU of {_WHOLE:,} / {_HALF:,} of them",
@@ -47,4 +50,6 @@ def _rows(costs: Costs) -> list[Row]:
 
 def _table(costs: Costs) -> str:
     lines = ["| | CPU, ms, least |", "| --- | ---: |"]
-    return "\n".join([*lines, *(f"| {name} | {min(map(cpu, of)):.0f} |" for name, of in costs.items())])
+    return "\n".join(
+        [*lines, *(f"| {name} | {min(map(cpu, of)):.0f} |" for name, of in costs.items())]
+    )

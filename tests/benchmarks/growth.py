@@ -15,10 +15,23 @@ from pathlib import Path
 
 from benchmarks import Row, Section
 from benchmarks.commands import IMPORTS, Commands
-from benchmarks.processes import Command, Cost, Server, cpu, in_turns, middle, peak, reap, run, serving, start, wall
+from benchmarks.processes import (
+    Command,
+    Cost,
+    Server,
+    cpu,
+    in_turns,
+    middle,
+    peak,
+    reap,
+    run,
+    serving,
+    start,
+    wall,
+)
 
 _LIMIT = 1.1
-_SQUARE = 2.1  # where the wire itself sends the text so far with each event
+_SQUARE = 2.1  # where the protocol itself sends the text so far with each event
 _SPAN = 12.0  # the sizes that count as the upper end: up to so much smaller than the largest
 
 Make = Callable[[int], Command]
@@ -39,7 +52,10 @@ class Sweep:
 def measure(*, quick: bool) -> Section:
     """Run every size in turns, sweep by sweep."""
     rounds = 3 if quick else 4
-    lines = ["| what grows | size | CPU, ms, least | time, ms | memory, MiB |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| what grows | size | CPU, ms, least | time, ms | memory, MiB |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     found = []
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         commands = Commands(server, Path(folder))
@@ -50,7 +66,9 @@ def measure(*, quick: bool) -> Section:
             found.append(_row(sweep, costs))
             lines += _lines(sweep.name, {name: costs[name] for name in sized})
         counts = (4, 16) if quick else (1, 2, 4, 8, 16, 32, 64)
-        ours, imports = _together([commands.web(), commands.python(IMPORTS)], counts, rounds, server)
+        ours, imports = _together(
+            [commands.web(), commands.python(IMPORTS)], counts, rounds, server
+        )
     found.append(_crowding(ours, imports))
     for name, crowds in (("processes at once", ours), (f"`{IMPORTS}` at once", imports)):
         lines += _lines(name, {str(count): costs for count, costs in crowds.items()})
@@ -58,13 +76,19 @@ def measure(*, quick: bool) -> Section:
 
 
 def _sweeps(commands: Commands, folder: Path, *, quick: bool) -> list[Sweep]:
-    def with_pictures(count: int) -> Command:
-        return commands.api("n=1", "-i", str(_pictures(folder, count)))
+    def with_images(count: int) -> Command:
+        return commands.api("n=1", "-i", str(_images(folder, count)))
 
-    def with_picture(wire: Callable[..., Command]) -> Make:
-        return lambda size: wire("n=1", "--max-side", "0", "-i", str(_picture(folder / f"{size}.png", size)))
+    def with_image(protocol: Callable[..., Command]) -> Make:
+        return lambda size: protocol(
+            "n=1", "--max-side", "0", "-i", str(_image(folder / f"{size}.png", size))
+        )
 
-    sizes = (8_000_000, 48_000_000) if quick else (100_000, 1_000_000, 4_000_000, 16_000_000, 48_000_000)
+    sizes = (
+        (8_000_000, 48_000_000)
+        if quick
+        else (100_000, 1_000_000, 4_000_000, 16_000_000, 48_000_000)
+    )
     return [
         Sweep(
             "length of the answer, API, 200 events",
@@ -85,9 +109,14 @@ def _sweeps(commands: Commands, folder: Path, *, quick: bool) -> list[Sweep]:
             lambda size: commands.web(f"n={size}"),
             _SQUARE,
         ),
-        Sweep("pictures of 1 MB, made smaller, API", (10, 100) if quick else (1, 3, 10, 30, 100), str, with_pictures),
-        Sweep("size of a picture, API", sizes, _megabytes, with_picture(commands.api)),
-        Sweep("size of a picture, web session", sizes, _megabytes, with_picture(commands.web)),
+        Sweep(
+            "images of 1 MB, made smaller, API",
+            (10, 100) if quick else (1, 3, 10, 30, 100),
+            str,
+            with_images,
+        ),
+        Sweep("size of an image, API", sizes, _megabytes, with_image(commands.api)),
+        Sweep("size of an image, web session", sizes, _megabytes, with_image(commands.web)),
     ]
 
 
@@ -103,13 +132,19 @@ def _row(sweep: Sweep, costs: Mapping[str, list[Cost]]) -> Row:
 def _exponent(name: str, limit: float, costs: Mapping[int, list[Cost]], before_ms: float) -> Row:
     """Fit a line through the logarithms of size and CPU time, the least of all rounds: the rest is other work."""
     ends = [size for size in costs if size * _SPAN >= max(costs)]
-    return _slope(name, limit, {size: max(_least_cpu_ms(costs[size]) - before_ms, 1.0) for size in ends})
+    return _slope(
+        name, limit, {size: max(_least_cpu_ms(costs[size]) - before_ms, 1.0) for size in ends}
+    )
 
 
 def _crowding(ours: Crowds, imports: Crowds) -> Row:
     """Leave out what a crowd costs whatever it does: a processor that is shared by 64 gets less done."""
     shares = {count: _least_cpu_ms(ours[count]) / _least_cpu_ms(imports[count]) for count in ours}
-    return _slope("processes at once, beside imports", _LIMIT, {count: count * one for count, one in shares.items()})
+    return _slope(
+        "processes at once, beside imports",
+        _LIMIT,
+        {count: count * one for count, one in shares.items()},
+    )
 
 
 def _slope(name: str, limit: float, grown: Mapping[int, float]) -> Row:
@@ -121,7 +156,9 @@ def _least_cpu_ms(costs: Sequence[Cost]) -> float:
     return min(map(cpu, costs))
 
 
-def _together(commands: Sequence[Command], counts: Sequence[int], rounds: int, server: Server) -> list[Crowds]:
+def _together(
+    commands: Sequence[Command], counts: Sequence[int], rounds: int, server: Server
+) -> list[Crowds]:
     """Run so many of each command at once; questions share the store of credentials."""
     crowds: list[Crowds] = [{count: [] for count in counts} for _ in commands]
     for command in commands:
@@ -153,23 +190,28 @@ def _lines(name: str, costs: Mapping[str, list[Cost]]) -> list[str]:
     ]
 
 
-def _pictures(folder: Path, count: int) -> Path:
-    """Write so many pictures, each another, and each wider than is sent."""
-    path = folder / f"{count} pictures"
+def _images(folder: Path, count: int) -> Path:
+    """Write so many images, each another, and each wider than is sent."""
+    path = folder / f"{count} images"
     path.mkdir(exist_ok=True)
     for number in range(count):
-        _picture(path / f"{number}.png", 1_000_000, width=2_500)
+        _image(path / f"{number}.png", 1_000_000, width=2_500)
     return path
 
 
-def _picture(path: Path, size: int, width: int = 1_000) -> Path:
+def _image(path: Path, size: int, width: int = 1_000) -> Path:
     """Write a PNG of about so many bytes, which nothing can make smaller."""
     if not path.exists():
         height = max(1, size // (3 * width))
         store = zlib.compressobj(0)
         with path.open("wb") as file:
-            file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)))
-            for _ in range(height):  # row by row: what is in memory here is counted for what is measured
+            file.write(
+                b"\x89PNG\r\n\x1a\n"
+                + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+            )
+            for _ in range(
+                height
+            ):  # row by row: what is in memory here is counted for what is measured
                 if packed := store.compress(b"\0" + os.urandom(3 * width)):
                     file.write(_chunk(b"IDAT", packed))
             file.write(_chunk(b"IDAT", store.flush()) + _chunk(b"IEND", b""))

@@ -20,18 +20,25 @@ _PATHS = {"API": "v1/chat/completions", "web session": "api/chat"}
 
 
 def measure(*, quick: bool) -> Section:
-    """Run curl and our command in turns, on both wires and in both framings."""
+    """Run curl and our command in turns, on both protocols and in both framings."""
     seconds, rounds = (1, 2) if quick else (3, 5)
     found, lines = [], ["| | curl: p50, p99, ms | `ask`: p50, p99, ms |", "| --- | ---: | ---: |"]
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         commands = Commands(server, Path(folder))
-        for wire, path in _PATHS.items():
+        for protocol, path in _PATHS.items():
             for framing in ("chunked", "close"):
                 course = f"n={_RATE * seconds},rate={_RATE},te={framing},text=times"
-                ask = commands.api(course) if wire == "API" else commands.web(course)
-                pairs = [(_delays(commands.curl(course, path)), _delays(ask)) for _ in range(rounds)]
-                found += _rows(f"{wire}, {'chunks' if framing == 'chunked' else 'closing'}", pairs)
-                shown = [f"{_middle(side, 50):.2f}, {_middle(side, 99):.2f}" for side in zip(*pairs, strict=True)]
+                ask = commands.api(course) if protocol == "API" else commands.web(course)
+                pairs = [
+                    (_delays(commands.curl(course, path)), _delays(ask)) for _ in range(rounds)
+                ]
+                found += _rows(
+                    f"{protocol}, {'chunks' if framing == 'chunked' else 'closing'}", pairs
+                )
+                shown = [
+                    f"{_middle(side, 50):.2f}, {_middle(side, 99):.2f}"
+                    for side in zip(*pairs, strict=True)
+                ]
                 lines.append(f"| {found[-1].goal.partition(':')[0]} | {' | '.join(shown)} |")
     return Section(found, ["\n".join(lines)])
 

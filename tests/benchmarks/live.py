@@ -15,10 +15,10 @@ from rich.markdown import Markdown
 
 from benchmarks import Row, Section
 from benchmarks.markdown import answer
-from reka_cli.render.markdown.page import Look, Page
+from reka_cli.render.markdown.page import Page, TerminalInfo
 from reka_cli.render.markdown.style import Palette
 
-_LOOK = Look(80, 24)
+_LOOK = TerminalInfo(80, 24)
 _DELTA = 4  # characters: a token
 _FRAME = 28  # characters: what a fast model says in a fifteenth of a second
 _NAIVE_EVERY = 40
@@ -36,15 +36,34 @@ def measure(*, quick: bool) -> Section:
     missing, stale, hidden = _left(small)
     return Section(
         [
-            Row("CPU for 50 KB of Markdown, of that for 10 KB", statistics.median(ours_large) / cpu_s, 6, "x"),
-            Row("CPU for 10 KB, of that of rendering it once with Rich", cpu_s / statistics.median(once), 10, "x"),
-            Row("CPU for 10 KB, of that of Rich's Live for each delta", cpu_s / naive_s, 1 / 50, "x"),
-            Row("bytes to the terminal, of those of the answer", sum(map(len, _frames(small))) / len(small), 30, "x"),
+            Row(
+                "CPU for 50 KB of Markdown, of that for 10 KB",
+                statistics.median(ours_large) / cpu_s,
+                6,
+                "x",
+            ),
+            Row(
+                "CPU for 10 KB, of that of rendering it once with Rich",
+                cpu_s / statistics.median(once),
+                10,
+                "x",
+            ),
+            Row(
+                "CPU for 10 KB, of that of Rich's Live for each delta", cpu_s / naive_s, 1 / 50, "x"
+            ),
+            Row(
+                "bytes to the terminal, of those of the answer",
+                sum(map(len, _frames(small))) / len(small),
+                30,
+                "x",
+            ),
             Row("lines missing at the end", missing, 0, "lines"),
             Row("lines stale or doubled at the end", stale, 0, "lines"),
             Row("frames in which the newest word is out of sight", hidden, 0, "frames"),
         ],
-        [f"CPU per KB of Markdown at 15 frames a second: {cpu_s * 100:.1f} ms (10 KB, 80 columns)."],
+        [
+            f"CPU per KB of Markdown at 15 frames a second: {cpu_s * 100:.1f} ms (10 KB, 80 columns)."
+        ],
     )
 
 
@@ -74,7 +93,7 @@ def _left(text: str) -> tuple[int, int, int]:
         hidden += bool(words) and words[-1] not in " ".join(screen.display)
     came = _lines(screen)
     whole = pyte.HistoryScreen(_LOOK.columns, 10_000, history=1)
-    page = Page(Palette(_console()), Look(_LOOK.columns, 10_000))
+    page = Page(Palette(_console()), TerminalInfo(_LOOK.columns, 10_000))
     page.feed(text)
     pyte.Stream(whole).feed(page.end().replace("\n", "\r\n"))
     wanted = _lines(whole)
@@ -83,13 +102,17 @@ def _left(text: str) -> tuple[int, int, int]:
 
 
 def _lines(screen: pyte.HistoryScreen) -> list[str]:
-    above = ["".join(line[x].data for x in range(screen.columns)).rstrip() for line in screen.history.top]
+    above = [
+        "".join(line[x].data for x in range(screen.columns)).rstrip() for line in screen.history.top
+    ]
     lines = [*above, *(line.rstrip() for line in screen.display)]
     return [line for line in lines if line]
 
 
 def _console() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=_LOOK.columns, color_system="truecolor")
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=_LOOK.columns, color_system="truecolor"
+    )
 
 
 def _cpu_s(work: Callable[[], object]) -> float:

@@ -37,8 +37,12 @@ def answer(size: int, seed: int = 7) -> str:
                 f"## {sentence[:40]}\n\n",
                 "".join(f"- {sentence[:50]} {row}\n" for row in rows) + "\n",
                 "".join(f"{row + 1}. {sentence[:70]}\n" for row in rows) + "\n",
-                "```python\n" + "".join(f"def f{row}():\n    return {row}\n" for row in rows) + "```\n\n",
-                "| a | b |\n|---|---|\n" + "".join(f"| {row} | {sentence[:20]} |\n" for row in rows) + "\n",
+                "```python\n"
+                + "".join(f"def f{row}():\n    return {row}\n" for row in rows)
+                + "```\n\n",
+                "| a | b |\n|---|---|\n"
+                + "".join(f"| {row} | {sentence[:20]} |\n" for row in rows)
+                + "\n",
                 f"> {sentence}\n\n",
             ]
         )

@@ -105,7 +105,9 @@ def start(command: Command) -> subprocess.Popen[bytes]:
     """Start a command with nothing on its stdin; whoever calls this reads its stdout, and waits for it."""
     env = {**clean(), **command.env}
     null = subprocess.DEVNULL
-    return subprocess.Popen(command.words, stdin=null, stdout=subprocess.PIPE, stderr=null, env=env, bufsize=0)
+    return subprocess.Popen(
+        command.words, stdin=null, stdout=subprocess.PIPE, stderr=null, env=env, bufsize=0
+    )
 
 
 def reap(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
@@ -122,7 +124,11 @@ def reap(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
 def _request_ms(log: Path, before: int, started: int) -> float:
     with log.open() as lines:
         lines.seek(before)
-        asked = [int(line.split()[0]) for line in lines if line.rstrip().endswith(("/completions", "/api/chat"))]
+        asked = [
+            int(line.split()[0])
+            for line in lines
+            if line.rstrip().endswith(("/completions", "/api/chat"))
+        ]
     return (asked[0] - started) / 1e6 if asked else 0.0
 
 
@@ -143,7 +149,12 @@ def request(cost: Cost) -> float:
 
 
 def ratio(
-    goal: str, limit: float, ours: Sequence[Cost], theirs: Sequence[Cost], of: Of = wall, to: Of | None = None
+    goal: str,
+    limit: float,
+    ours: Sequence[Cost],
+    theirs: Sequence[Cost],
+    of: Of = wall,
+    to: Of | None = None,
 ) -> Row:
     """Compare two commands round by round, by the same measure unless `to` is another for the second."""
     ratios = [of(one) / (to or of)(other) for one, other in zip(ours, theirs, strict=True)]

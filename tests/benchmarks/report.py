@@ -36,10 +36,15 @@ def write(sections: Mapping[str, Section], load: float) -> None:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    lines = ["| goal | measured | half of all rounds | at most | |", "| --- | ---: | ---: | ---: | --- |"]
+    lines = [
+        "| goal | measured | half of all rounds | at most | |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
     for row in rows:
         verdict = "ok" if row.is_met else "missed"
-        lines.append(f"| {row.goal} | {_number(row.value)} | {_spread(row)} | {row.limit:g} {row.unit} | {verdict} |")
+        lines.append(
+            f"| {row.goal} | {_number(row.value)} | {_spread(row)} | {row.limit:g} {row.unit} | {verdict} |"
+        )
     return "\n".join(lines)
 
 
@@ -55,7 +60,11 @@ def _spread(row: Row) -> str:
 
 def _machine(load: float) -> str:
     described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
+    models = [
+        line.partition(":")[2].strip()
+        for line in described.splitlines()
+        if line.startswith("model name")
+    ]
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} × {models[0] if models else 'unknown'}, "

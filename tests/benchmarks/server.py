@@ -26,7 +26,11 @@ from benchmarks.markdown import answer
 
 _WORDS = "The quick brown fox jumps over the lazy dog; naïve café déjà vu 日本語 text. " * 40
 _BLOCK = 65_536  # bytes that are sent at once where no rate is asked for
-_HEAD = {"id": "chatcmpl-0123456789abcdefghijklmn", "object": "chat.completion.chunk", "created": 1_700_000_000}
+_HEAD = {
+    "id": "chatcmpl-0123456789abcdefghijklmn",
+    "object": "chat.completion.chunk",
+    "created": 1_700_000_000,
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,12 @@ class Course:
     @classmethod
     def of(cls, path: str) -> Course:
         """Read it from a path."""
-        told = dict(pair.split("=", 1) for part in path.split("/") if "=" in part for pair in part.split(","))
+        told = dict(
+            pair.split("=", 1)
+            for part in path.split("/")
+            if "=" in part
+            for pair in part.split(",")
+        )
         return cls(
             int(told.get("n", 200)),
             float(told.get("rate", 0)),
@@ -85,12 +94,21 @@ class Course:
         for delta in self.deltas():
             so_far += delta
             yield _event({"type": "model", "text": so_far})
-        yield _event({"type": "model", "text": so_far, "finish_reason": "stop", "metadata": {"input_tokens": 3}})
+        yield _event(
+            {
+                "type": "model",
+                "text": so_far,
+                "finish_reason": "stop",
+                "metadata": {"input_tokens": 3},
+            }
+        )
 
 
 def _chunk(delta: dict[str, str], reason: str | None = None, usage: object = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-    return _event({**_HEAD, "model": "m", "choices": [choice], **({"usage": usage} if usage else {})})
+    return _event(
+        {**_HEAD, "model": "m", "choices": [choice], **({"usage": usage} if usage else {})}
+    )
 
 
 def _event(value: dict[str, object]) -> bytes:
@@ -111,7 +129,9 @@ def _blocks(course: Course) -> list[bytes]:
 
 def _stream(connection: socket.socket, course: Course) -> None:
     framing = "Transfer-Encoding: chunked" if course.te == "chunked" else "Connection: close"
-    connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n".encode())
+    connection.sendall(
+        f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{framing}\r\n\r\n".encode()
+    )
     if not course.rate:
         for block in _blocks(course):
             connection.sendall(block)
@@ -128,13 +148,18 @@ def _stream(connection: socket.socket, course: Course) -> None:
 
 def _reply(connection: socket.socket, value: object) -> None:
     body = json.dumps(value).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     connection.sendall(head.encode() + body)
 
 
 def _token() -> str:
     claims = {"exp": int(time.time()) + 86_400}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({}, claims)
+    ]
     return ".".join([*parts, "bench"])
 
 
@@ -149,7 +174,9 @@ def _requests(connection: socket.socket) -> Iterator[tuple[str, str]]:
             held += got
         head, _, held = held.partition(b"\r\n\r\n")
         first, *rest = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)
+        }
         if "100-continue" in headers.get("expect", ""):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if headers.get("transfer-encoding") == "chunked":
@@ -175,7 +202,7 @@ def _serve(connection: socket.socket, log: int) -> None:
             elif path.endswith("/access_token"):
                 _reply(connection, {"accessToken": _token()})
             elif path.endswith("/upload-image"):
-                _reply(connection, {"media_url": "https://bench.invalid/picture"})
+                _reply(connection, {"media_url": "https://bench.invalid/image"})
             else:
                 course = Course.of(path)
                 _stream(connection, course)

@@ -1,4 +1,4 @@
-"""From the start of a process to its end: Python's floor, our command on both wires, and the peers, in one run."""
+"""From the start of a process to its end: Python's floor, our command on both protocols, and the peers, in one run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ from pathlib import Path
 
 from benchmarks import Row, Section
 from benchmarks.commands import IMPORTS, Commands
-from benchmarks.processes import Command, Costs, cpu, in_turns, middle, peak, ratio, request, serving, wall
+from benchmarks.processes import (
+    Command,
+    Costs,
+    cpu,
+    in_turns,
+    middle,
+    peak,
+    ratio,
+    request,
+    serving,
+    wall,
+)
 
-_WIRES = ("API", "web session")
+_PROTOCOLS = ("API", "web session")
 
 
 def measure(*, quick: bool) -> Section:
@@ -41,15 +52,22 @@ def _rows(costs: Costs) -> list[Row]:
         ratio("`--version`: time / `import typer`", 1.15, version, typer),
         ratio("`--version`: time / bare Python", 1.2, version, bare),
     ]
-    for wire in _WIRES:
-        ask = costs[f"reka-cli ask, {wire}"]
+    for protocol in _PROTOCOLS:
+        ask = costs[f"reka-cli ask, {protocol}"]
         found += [
-            ratio(f"`ask`, {wire}: time / `{IMPORTS}`", 1.2, ask, floor),
-            ratio(f"`ask`, {wire}: CPU / `{IMPORTS}`", 1.2, ask, floor, cpu),
-            ratio(f"`ask`, {wire}: time until the request is there / `{IMPORTS}`", 1.15, ask, floor, request, wall),
-            ratio(f"`ask`, {wire}: time / llm", 0.25, ask, costs["llm"]),
-            ratio(f"`ask`, {wire}: time / sgpt", 0.15, ask, costs["sgpt"]),
-            ratio(f"`ask`, {wire}: memory / llm", 0.55, ask, costs["llm"], peak),
+            ratio(f"`ask`, {protocol}: time / `{IMPORTS}`", 1.2, ask, floor),
+            ratio(f"`ask`, {protocol}: CPU / `{IMPORTS}`", 1.2, ask, floor, cpu),
+            ratio(
+                f"`ask`, {protocol}: time until the request is there / `{IMPORTS}`",
+                1.15,
+                ask,
+                floor,
+                request,
+                wall,
+            ),
+            ratio(f"`ask`, {protocol}: time / llm", 0.25, ask, costs["llm"]),
+            ratio(f"`ask`, {protocol}: time / sgpt", 0.15, ask, costs["sgpt"]),
+            ratio(f"`ask`, {protocol}: memory / llm", 0.55, ask, costs["llm"], peak),
         ]
     return found
 

@@ -59,9 +59,24 @@ def _rows(shown: dict[str, list[_Shown]], events: int) -> list[Row]:
 
     behind_s = [one.wall_s - events / _RATE for one in ours]
     return [
-        row("`ask`: how much longer than the stream it takes, its own start included", 0.5, "s", behind_s),
-        row("`ask`, Markdown painted as it comes: CPU / llm, which writes plain text", 0.6, "x", beside("llm")),
-        row("`ask`, Markdown painted as it comes: CPU / sgpt, which paints it too", 0.2, "x", beside("sgpt")),
+        row(
+            "`ask`: how much longer than the stream it takes, its own start included",
+            0.5,
+            "s",
+            behind_s,
+        ),
+        row(
+            "`ask`, Markdown painted as it comes: CPU / llm, which writes plain text",
+            0.6,
+            "x",
+            beside("llm"),
+        ),
+        row(
+            "`ask`, Markdown painted as it comes: CPU / sgpt, which paints it too",
+            0.2,
+            "x",
+            beside("sgpt"),
+        ),
     ]
 
 
@@ -72,7 +87,9 @@ def _table(shown: dict[str, list[_Shown]], events: int) -> str:
     ]
     for name, of in shown.items():
         middle = sorted(of, key=lambda one: one.cpu_s)[len(of) // 2]
-        lines.append(f"| {name} | {middle.wall_s:.1f} | {middle.cpu_s:.2f} | {middle.written / 1e3:.0f} |")
+        lines.append(
+            f"| {name} | {middle.wall_s:.1f} | {middle.cpu_s:.2f} | {middle.written / 1e3:.0f} |"
+        )
     return "\n".join(lines)
 
 
@@ -81,7 +98,9 @@ def _show(command: Command) -> _Shown:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *_SIZE, 0, 0))
     env = {**clean(), "TERM": "xterm-256color", **command.env}
     started = time.monotonic()
-    process = subprocess.Popen(command.words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=env)
+    process = subprocess.Popen(
+        command.words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=env
+    )
     os.close(theirs)
     written = 0
     while block := _read(ours):

@@ -92,7 +92,9 @@ def _rows(runs: _Runs, questions: int) -> list[Row]:
         ]
     # counts do not depend on the load of the machine, so the worst round counts
     connections = max(run.counts["connections"] for run in runs["reka-cli", _MANY])
-    listings = [run.counts[_MODELS] for threads in _TIME_LIMITS for run in runs["reka-cli", threads]]
+    listings = [
+        run.counts[_MODELS] for threads in _TIME_LIMITS for run in runs["reka-cli", threads]
+    ]
     return [
         *rows,
         Row(f"{what}, {_MANY} threads: connections", connections, _MOST_CONNECTIONS, "connections"),

@@ -43,11 +43,24 @@ class Site(http.server.ThreadingHTTPServer):
             "-subj",
             "/CN=lab",
         ]
-        command = ["openssl", "req", "-x509", *curve, "-addext", names, "-keyout", key, "-out", certificate]
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            *curve,
+            "-addext",
+            names,
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.socket = context.wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
 
     def handle_error(self, *_: object) -> None:
         pass  # browsers drop connections as they like
@@ -112,15 +125,17 @@ class Chromium:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         # away from 3 and 4, where the child wants them
-        there_in, there_out = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 50) for one in (theirs_in, theirs_out))
-        switches = (
-            "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run disable-background-networking"
+        there_in, there_out = (
+            fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 50) for one in (theirs_in, theirs_out)
         )
-        more = (
-            "disable-component-update disable-sync password-store=basic remote-debugging-pipe ignore-certificate-errors"
-        )
+        switches = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run disable-background-networking"
+        more = "disable-component-update disable-sync password-store=basic remote-debugging-pipe ignore-certificate-errors"
         command = ["chromium", *(f"--{switch}" for switch in f"{switches} {more}".split())]
-        command += [f"--user-data-dir={data}", f"--host-resolver-rules=MAP * 127.0.0.1:{port}", "about:blank"]
+        command += [
+            f"--user-data-dir={data}",
+            f"--host-resolver-rules=MAP * 127.0.0.1:{port}",
+            "about:blank",
+        ]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _AT_3_AND_4, str(there_in), str(there_out), *command],
@@ -139,7 +154,10 @@ class Chromium:
         self._call("Page.navigate", session, url=url)
         expression = "document.readyState + document.title"
         wait_for(
-            lambda: self._call("Runtime.evaluate", session, expression=expression)["result"]["value"] == "completeok"
+            lambda: (
+                self._call("Runtime.evaluate", session, expression=expression)["result"]["value"]
+                == "completeok"
+            )
         )
         self._call("Target.closeTarget", targetId=target)
 
@@ -160,7 +178,9 @@ class Chromium:
 
     def _call(self, method: str, session: str | None = None, **params: Any) -> Any:
         self._number += 1
-        message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        message = {"id": self._number, "method": method, "params": params} | (
+            {"sessionId": session} if session else {}
+        )
         os.write(self._out, json.dumps(message).encode() + b"\0")
         ends_at = time.monotonic() + LONGEST_S
         while time.monotonic() < ends_at:
@@ -185,7 +205,11 @@ class Firefox:
         binary = firefox_binary()
         assert binary
         common = [binary, "--headless", "--no-remote"]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment(home)}
+        quiet: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "env": environment(home),
+        }
         subprocess.run([*common, "-CreateProfile", "lab"], check=True, timeout=LONGEST_S, **quiet)
         (profile,) = next(home.rglob("profiles.ini")).parent.glob("*.lab")
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -270,7 +294,9 @@ def _preferences(port: int) -> str:
         "network.captive-portal-service.enabled": False,
         "network.connectivity-service.enabled": False,
     }
-    return "".join(f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in wanted.items())
+    return "".join(
+        f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in wanted.items()
+    )
 
 
 def _connected(port: int, process: subprocess.Popen[bytes]) -> socket.socket:

@@ -18,7 +18,7 @@ import pytest
 from browsers import Chromium, Firefox, Site, firefox_binary, served, wait_for
 from conftest import ROOT, Result, Service
 
-from reka_cli.cookies.browsers import Found, Profile, look, profiles
+from reka_cli.cookies.browsers import Profile, ProfileResult, find_session, profiles
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 CHUNKS = {"appSession.0": "c0" * 1985, "appSession.1": "c1" * 600}
@@ -26,9 +26,16 @@ SINGLE = "eyJhbGciOiJkaXIifQ.." + "s" * 900
 NEIGHBOURS = ("myspace.reka.ai", "notreka.ai")
 LASTING = "Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age="
 COOKIES = {
-    (SPACE, "/"): [*(f"{name}={value}; {LASTING}90000" for name, value in CHUNKS.items()), f"_ga=1; {LASTING}90000"],
-    (SPACE, "/renewed"): [f"{name}={'new' + value[3:]}; {LASTING}95000" for name, value in CHUNKS.items()],
-    (SPACE, "/partitioned"): ["appSession=OTHER; Max-Age=99000; Path=/; Secure; SameSite=None; Partitioned"],
+    (SPACE, "/"): [
+        *(f"{name}={value}; {LASTING}90000" for name, value in CHUNKS.items()),
+        f"_ga=1; {LASTING}90000",
+    ],
+    (SPACE, "/renewed"): [
+        f"{name}={'new' + value[3:]}; {LASTING}95000" for name, value in CHUNKS.items()
+    ],
+    (SPACE, "/partitioned"): [
+        "appSession=OTHER; Max-Age=99000; Path=/; Secure; SameSite=None; Partitioned"
+    ],
     (CHAT, "/"): [f"appSession={SINGLE}; {LASTING}80000"],
     **{(host, "/"): [f"appSession=FOREIGN; {LASTING}99000"] for host in NEIGHBOURS},
 }
@@ -60,7 +67,7 @@ class ChromiumHome:
     """A home in which Chromium was used, and what was to be seen while it ran."""
 
     path: Path
-    while_running: Found
+    while_running: ProfileResult
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,7 @@ def chromium(site: Site, tmp_path_factory: pytest.TempPathFactory) -> ChromiumHo
         for url in (f"{SPACE}/", f"{CHAT}/", *(f"{host}/" for host in NEIGHBOURS)):
             browser.visit(f"https://{url}")
         (profile,) = profiles(home)
-        while_running = look(profile, time.time())
+        while_running = find_session(profile, time.time())
         browser.visit("https://evil.example/frame")
         wait_for(lambda: (SPACE, "appSession") in browser.cookies())
         browser.close()
@@ -89,10 +96,10 @@ class FirefoxHome:
     browser: Firefox
     container: str
 
-    def look(self, container: str | None = None) -> Found:
+    def look(self, container: str | None = None) -> ProfileResult:
         (profile,) = profiles(self.path)
         assert (profile.browser, profile.name) == ("firefox", "lab")
-        return look(profile, time.time(), container)
+        return find_session(profile, time.time(), container)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,11 @@ def firefox(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fi
     home = tmp_path_factory.mktemp("firefox")
     browser = Firefox(home)
     try:
-        for url in (f"{SPACE}:{site.port}/", f"{CHAT}:{site.port}/", *(f"{host}:{site.port}/" for host in NEIGHBOURS)):
+        for url in (
+            f"{SPACE}:{site.port}/",
+            f"{CHAT}:{site.port}/",
+            *(f"{host}:{site.port}/" for host in NEIGHBOURS),
+        ):
             browser.visit(f"https://{url}")
         browser.visit(f"https://evil.example:{site.port}/frame")
         browser.run_privileged(IN_CONTAINER)
@@ -117,13 +128,19 @@ Services.cookies.add("space.reka.ai", "/", "appSession", "CONTAINER", true, true
 """
 
 
-def values(found: Found) -> dict[str, str] | None:
-    return {cookie.name: cookie.value for cookie in found.session.cookies} if found.session else None
+def values(found: ProfileResult) -> dict[str, str] | None:
+    return (
+        {cookie.name: cookie.value for cookie in found.session.cookies} if found.session else None
+    )
 
 
 def own_copy(home: Path, tmp_path: Path) -> Profile:
     (profile,) = profiles(home)
-    return Profile(profile.browser, profile.name, Path(shutil.copy(profile.database, tmp_path / profile.database.name)))
+    return Profile(
+        profile.browser,
+        profile.name,
+        Path(shutil.copy(profile.database, tmp_path / profile.database.name)),
+    )
 
 
 def changed(profile: Profile, *statements: str) -> Profile:
@@ -136,7 +153,7 @@ def changed(profile: Profile, *statements: str) -> Profile:
 
 def test_a_closed_chromium_gives_the_session(chromium: ChromiumHome) -> None:
     (profile,) = profiles(chromium.path)
-    found = look(profile, time.time())
+    found = find_session(profile, time.time())
     assert (profile.browser, values(found), found.problem) == ("chromium", CHUNKS, None)
     assert found.session
     assert found.session.host == SPACE
@@ -147,21 +164,31 @@ def test_a_closed_chromium_gives_the_session(chromium: ChromiumHome) -> None:
 def test_a_running_chromium_that_has_written_nothing_yet_says_so(chromium: ChromiumHome) -> None:
     found = chromium.while_running
     assert found.problem == "no_session"
-    assert found.said == "no Reka login; while it runs, the browser writes cookies up to 30 s late"
+    assert (
+        found.message == "no Reka login; while it runs, the browser writes cookies up to 30 s late"
+    )
 
 
-def test_a_chromium_with_the_session_in_another_sites_page_only_says_so(chromium: ChromiumHome, tmp_path: Path) -> None:
-    profile = changed(own_copy(chromium.path, tmp_path), "delete from cookies where top_frame_site_key = ''")
-    assert look(profile, time.time()).problem == "partitioned_only"
+def test_a_chromium_with_the_session_in_another_sites_page_only_says_so(
+    chromium: ChromiumHome, tmp_path: Path
+) -> None:
+    profile = changed(
+        own_copy(chromium.path, tmp_path), "delete from cookies where top_frame_site_key = ''"
+    )
+    assert find_session(profile, time.time()).problem == "partitioned_only"
 
 
-def test_the_other_host_is_taken_when_it_alone_has_a_session(chromium: ChromiumHome, tmp_path: Path) -> None:
-    profile = changed(own_copy(chromium.path, tmp_path), f"delete from cookies where host_key = '{SPACE}'")
-    assert values(look(profile, time.time())) == {"appSession": SINGLE}
+def test_the_other_host_is_taken_when_it_alone_has_a_session(
+    chromium: ChromiumHome, tmp_path: Path
+) -> None:
+    profile = changed(
+        own_copy(chromium.path, tmp_path), f"delete from cookies where host_key = '{SPACE}'"
+    )
+    assert values(find_session(profile, time.time())) == {"appSession": SINGLE}
 
 
 def test_cron_reads_a_chromium_without_any_environment(chromium: ChromiumHome) -> None:
-    code = "import time; from reka_cli.cookies.browsers import look, profiles; print(look(profiles()[0], time.time()).said)"
+    code = "import time; from reka_cli.cookies.browsers import find_session, profiles; print(find_session(profiles()[0], time.time()).message)"
     command = ["env", "-i", f"HOME={chromium.path}", sys.executable, "-c", code]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert (ended.stdout[:14], ended.stderr) == ("session until ", "")
@@ -173,17 +200,19 @@ def test_a_keyring_that_hangs_ends_at_the_deadline_and_only_for_what_needs_it(
 ) -> None:
     services = tmp_path / "dbus-1/services"
     services.mkdir(parents=True)
-    (services / "secrets.service").write_text("[D-BUS Service]\nName=org.freedesktop.secrets\nExec=/bin/sleep 9\n")
+    (services / "secrets.service").write_text(
+        "[D-BUS Service]\nName=org.freedesktop.secrets\nExec=/bin/sleep 9\n"
+    )
     v11 = "update cookies set encrypted_value = cast('v11' || substr(encrypted_value, 4) as blob)"
     in_keyring = changed(own_copy(chromium.path, tmp_path), v11)
     (plain,) = profiles(chromium.path)
     code = """if True:
         import json, sys, time
         from pathlib import Path
-        from reka_cli.cookies.browsers import Profile, look
+        from reka_cli.cookies.browsers import Profile, find_session
         for path in sys.argv[1:]:
             began = time.monotonic()
-            print(json.dumps([look(Profile("chromium", "", Path(path)), time.time(), None, 2.0).problem, time.monotonic() - began]))
+            print(json.dumps([find_session(Profile("chromium", "", Path(path)), time.time(), None, 2.0).problem, time.monotonic() - began]))
     """
     paths = [str(plain.database), str(in_keyring.database)]
     ended = subprocess.run(
@@ -198,7 +227,9 @@ def test_a_keyring_that_hangs_ends_at_the_deadline_and_only_for_what_needs_it(
     assert plain_s < 2 < hung_s < 4
 
 
-def test_a_running_firefox_gives_the_session_and_the_renewed_one(firefox: FirefoxHome, site: Site) -> None:
+def test_a_running_firefox_gives_the_session_and_the_renewed_one(
+    firefox: FirefoxHome, site: Site
+) -> None:
     wait_for(lambda: values(firefox.look()) == CHUNKS)
     firefox.browser.visit(f"https://{SPACE}:{site.port}/renewed")
     renewed = {name: "new" + value[3:] for name, value in CHUNKS.items()}
@@ -222,7 +253,12 @@ def test_a_closed_firefox_gives_the_same(firefox: FirefoxHome, site: Site, tmp_p
     assert found.session.expires_s
     assert 89_000 < found.session.expires_s - time.time() < 90_000
     only_partitioned = "delete from moz_cookies where originAttributes = '' or originAttributes like '^userContextId%'"
-    assert look(changed(own_copy(firefox.path, tmp_path), only_partitioned), time.time()).problem == "partitioned_only"
+    assert (
+        find_session(
+            changed(own_copy(firefox.path, tmp_path), only_partitioned), time.time()
+        ).problem
+        == "partitioned_only"
+    )
 
 
 def test_login_from_real_profiles_lasts_for_a_cron_job(
@@ -244,10 +280,17 @@ def test_login_from_real_profiles_lasts_for_a_cron_job(
         )
         return Result(ended.returncode, ended.stdout, ended.stderr)
 
-    login, ask, check = run("login"), run("ask", "hello", "-n"), run("status", "--check", "--warn-days", "0")
+    login, ask, check = (
+        run("login"),
+        run("ask", "hello", "-n"),
+        run("status", "--check", "--warn-days", "0"),
+    )
 
     assert (login.exit_code, login.stderr) == (0, "")
-    assert {line.split("\t")[0] for line in login.stdout.splitlines()[:-1]} == {"chromium", "firefox"}
+    assert {line.split("\t")[0] for line in login.stdout.splitlines()[:-1]} == {
+        "chromium",
+        "firefox",
+    }
     assert login.stdout.splitlines()[-1].startswith(f"logged in at {SPACE}, until 20")
     assert service.received[0].headers["cookie"].startswith("appSession.0=")
     assert (ask.exit_code, ask.stderr) == (0, "")

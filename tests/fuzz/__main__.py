@@ -28,7 +28,11 @@ def main() -> int:
     targets: dict[str, Once] = {name: import_module(f"fuzz.{name}").once for name in names}
     if given.target and given.seed is not None:
         return 0 if _holds(given.target, targets[given.target], given.seed) else 1
-    return _run(targets, given.seconds, random.SystemRandom().getrandbits(32) if given.seed is None else given.seed)
+    return _run(
+        targets,
+        given.seconds,
+        random.SystemRandom().getrandbits(32) if given.seed is None else given.seed,
+    )
 
 
 def _names() -> list[str]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-_WORDS = (b"\0", b"\xff", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\1\0\0\0", b"\x80\0", b"\0\1")
+_WORDS = (
+    b"\0",
+    b"\xff",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\1\0\0\0",
+    b"\x80\0",
+    b"\0\1",
+)
 
 
 def changed(samples: list[bytes], rng: random.Random) -> bytes:
@@ -53,4 +62,8 @@ _CHANGES: tuple[Callable[[bytearray, list[bytes], random.Random], None], ...] = 
 
 def _place(data: bytearray, rng: random.Random) -> int:
     """Give an offset, half of the time near the beginning, where the headers are."""
-    return rng.randrange(min(len(data), 200) + 1) if rng.random() < 0.5 else rng.randrange(len(data) + 1)
+    return (
+        rng.randrange(min(len(data), 200) + 1)
+        if rng.random() < 0.5
+        else rng.randrange(len(data) + 1)
+    )

@@ -60,25 +60,35 @@ _service: _Service | None = None
 def once(data: random.Random) -> None:
     global _service  # noqa: PLW0603 - started where it is needed, once
     service = _service = _service or _Service()
-    wire = data.choice(("web", "api"))
-    service.pieces = cut(data, mutated(data, _answer(data, wire), WORDS))
+    protocol = data.choice(("web", "api"))
+    service.pieces = cut(data, mutated(data, _answer(data, protocol), WORDS))
     home = Path("/nonexistent")
-    config = Config(home, provider=wire, model="m", web_base=service.url, token="t", api_base=f"{service.url}/v1")
+    config = Config(
+        home,
+        provider=protocol,
+        model="m",
+        web_base=service.url,
+        token="t",
+        api_base=f"{service.url}/v1",
+    )
     with contextlib.suppress(RekaError):
         Client(config=config, retries=0, timeout_s=2.0, idle_timeout_s=1.0).ask("hello").read()
 
 
-def _answer(data: random.Random, wire: str) -> bytes:
-    body = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in EVENTS[wire])
+def _answer(data: random.Random, protocol: str) -> bytes:
+    body = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in EVENTS[protocol])
     media_type = b"text/event-stream"
     if data.random() < 0.2:
-        body, media_type = json.dumps(data.choice(EVENTS[wire])).encode(), b"application/json"
+        body, media_type = json.dumps(data.choice(EVENTS[protocol])).encode(), b"application/json"
     head = HEAD % media_type
     match data.randrange(4):
         case 0:
             return head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         case 1:
-            return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (
+                len(body),
+                body,
+            )
         case 2:
             return head + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(body)
         case _:

@@ -12,7 +12,21 @@ from reka_cli.messages import Notice, TextDelta
 from reka_cli.providers._chat_chunks import ChatAnswer
 from reka_cli.providers._reasoning import Splitter
 
-PARTS = ("a", "b c", " ", "\n", "<", "<think>", "</think>", "<answer>", "</answer>", "<sep>", "é", "🐈", "word " * 5)
+PARTS = (
+    "a",
+    "b c",
+    " ",
+    "\n",
+    "<",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<sep>",
+    "é",
+    "🐈",
+    "word " * 5,
+)
 
 
 def once(data: random.Random) -> None:
@@ -37,7 +51,9 @@ def _chunks(data: random.Random, text: str) -> Iterator[dict[str, Any]]:
     style = data.choice(("deltas", "messages", "both", "last", "repeat"))
     if style == "repeat" and (len(pieces) < 4 or len(text.strip()) < 16 or "" in pieces):
         style = "last"
-    parts: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}}] if data.random() < 0.5 else []
+    parts: list[dict[str, Any]] = (
+        [{"delta": {"role": "assistant", "content": ""}}] if data.random() < 0.5 else []
+    )
     for piece, so_far in zip(pieces, whole, strict=True):
         parts += [] if style == "messages" else [{"delta": {"content": piece}}]
         if style == "messages" or (style == "both" and data.random() < 0.1):

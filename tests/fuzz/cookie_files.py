@@ -6,7 +6,7 @@ import json
 import random
 
 from fuzz._draw import mutated
-from reka_cli.cookies.files import session_in
+from reka_cli.cookies.files import parse_session
 from reka_cli.errors import RekaError
 
 HOST, VALUE = "space.reka.ai", "canary5e55104"
@@ -52,7 +52,7 @@ def once(data: random.Random) -> None:
     if data.random() < 0.1:
         content = content.decode("utf-8", "replace").encode("utf-16")
     try:
-        session_in(content, "file", data.choice((HOST, None)), 1_800_000_000.0)
+        parse_session(content, "file", data.choice((HOST, None)), 1_800_000_000.0)
     except RekaError as error:
         said = f"{error.message} {error.hint} {error.__context__}"
     else:

@@ -25,4 +25,6 @@ def once(data: random.Random) -> None:
     assert not CONTROLS.search(whole), ascii(text)
     assert clean(whole) == whole, ascii(text)
     in_json = json.loads(json_line(text))
-    assert in_json.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass"), ascii(text)
+    assert in_json.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass"), (
+        ascii(text)
+    )

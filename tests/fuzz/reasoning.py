@@ -9,8 +9,34 @@ from fuzz._draw import cut, joined
 from reka_cli.messages import ReasoningDelta, TextDelta
 from reka_cli.providers._reasoning import Splitter
 
-TAGS = ("<reasoning>", "</reasoning>", "<think>", "</think>", "<answer>", "</answer>", "<result>", "</result>", "<sep>")
-PARTS = (*TAGS, *TAGS, "<", ">", "</", "<th", "ink>", "A", "WORD ", " ", "\n", "\t", "  X", "É", "<sep")
+TAGS = (
+    "<reasoning>",
+    "</reasoning>",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<result>",
+    "</result>",
+    "<sep>",
+)
+PARTS = (
+    *TAGS,
+    *TAGS,
+    "<",
+    ">",
+    "</",
+    "<th",
+    "ink>",
+    "A",
+    "WORD ",
+    " ",
+    "\n",
+    "\t",
+    "  X",
+    "É",
+    "<sep",
+)
 _WORDS = re.compile(r"[A-ZÉ]+")  # of which no tag has a letter
 
 

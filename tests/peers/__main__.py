@@ -1,4 +1,4 @@
-"""Ask every client about every misbehaviour, and print a document with what they make of it."""
+"""Ask every client about every misbehavior, and print a document with what they make of it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from html import escape
 from pathlib import Path
 
 from peers.clients import PATIENCE_S, ROOT, Client, clients
-from reka_cli.sandbox.faults import PREFIX
+from reka_cli.sandbox.built_in_faults import PREFIX
 from reka_cli.sandbox.server import Server
 
 sys.path.insert(0, str(ROOT / "tests"))
 from faults import FAULTS
-from misbehaviours import API, WHOLE  # the table that says what is whole is one of the tests
+from misbehaviors import API, WHOLE  # the table that says what is whole is one of the tests
 
-HANGS_S = PATIENCE_S + 20  # that a client may take: longer than the retries of any, and than it was told to wait
+HANGS_S = (
+    PATIENCE_S + 20
+)  # that a client may take: longer than the retries of any, and than it was told to wait
 MOST_MEMORY = 3 << 30  # bytes
 _KEPT = 1 << 20  # bytes of stdout
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -48,7 +50,11 @@ def main(home: Path, names: Sequence[str]) -> None:
     jobs = [(name, client) for name in names or FAULTS for client in found]
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         outcomes = dict(
-            zip([(name, client.name) for name, client in jobs], pool.map(lambda job: _ask(*job), jobs), strict=True)
+            zip(
+                [(name, client.name) for name, client in jobs],
+                pool.map(lambda job: _ask(*job), jobs),
+                strict=True,
+            )
         )
     print(_document(found, names or list(FAULTS), outcomes))
 
@@ -56,7 +62,13 @@ def main(home: Path, names: Sequence[str]) -> None:
 def _ask(name: str, client: Client) -> Outcome:
     with tempfile.TemporaryDirectory() as folder, Server(faults=FAULTS) as server:
         command, more = client.ask(f"{server.url}/v1", PREFIX + name, Path(folder))
-        env = {"PATH": os.environ["PATH"], "HOME": folder, "LANG": "C.UTF-8", "NO_PROXY": "*", "TERM": "dumb"} | more
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": folder,
+            "LANG": "C.UTF-8",
+            "NO_PROXY": "*",
+            "TERM": "dumb",
+        } | more
         with subprocess.Popen(
             ["bash", "-c", f'ulimit -v {MOST_MEMORY >> 10}; exec "$@"', "bash", *command],
             env=env,
@@ -90,7 +102,11 @@ def _keep(stream: object, kept: bytearray) -> None:
 
 def _lies(name: str, outcome: Outcome) -> bool:
     """Whether it exits 0 for an answer that is not whole, and has not got it by other means."""
-    return API[name].exit_code != 0 and outcome.exit_code == 0 and outcome.stdout.strip() != WHOLE.strip()
+    return (
+        API[name].exit_code != 0
+        and outcome.exit_code == 0
+        and outcome.stdout.strip() != WHOLE.strip()
+    )
 
 
 def _cell(name: str, outcome: Outcome) -> str:
@@ -102,7 +118,9 @@ def _cell(name: str, outcome: Outcome) -> str:
     return ", ".join(words)
 
 
-def _document(found: list[Client], names: Sequence[str], outcomes: dict[tuple[str, str], Outcome]) -> str:
+def _document(
+    found: list[Client], names: Sequence[str], outcomes: dict[tuple[str, str], Outcome]
+) -> str:
     broken = sum(API[name].exit_code != 0 for name in names)
     titles = [f"{client.name} {client.version}" for client in found]
 
@@ -126,9 +144,12 @@ def _document(found: list[Client], names: Sequence[str], outcomes: dict[tuple[st
         *_introduction(),
         _row(["", *titles]),
         _row(["---"] * (len(found) + 1)),
-        *(_row([words, *(count(client, what) for client in found)]) for words, what in summary.items()),
+        *(
+            _row([words, *(count(client, what) for client in found)])
+            for words, what in summary.items()
+        ),
         "",
-        "## Every misbehaviour",
+        "## Every misbehavior",
         "",
         f"An exit code in bold is a 0 where the answer is not whole; *hangs* is still running after {HANGS_S} s.",
         "",
@@ -150,12 +171,12 @@ def _introduction() -> list[str]:
     return [
         "# Reliability",
         "",
-        "What clients make of a service that misbehaves: the sandbox, over the wire of the API. Where a client can be told how",
+        "What clients make of a service that misbehaves: the sandbox, over the protocol of the API. Where a client can be told how",
         f"long to wait, it was told {PATIENCE_S} s (reka-cli `--timeout`, shell-gpt `REQUEST_TIMEOUT`, which bounds each read; llm has no",
         "such thing); all else is as it comes.",
         "",
         f"Made by `scripts/compare` on {now:%Y-%m-%d} with Python {platform.python_version()} on {platform.system()}. Which answers are broken is",
-        "what the tests say (`tests/misbehaviours.py`); a client that has got the whole answer nevertheless is not counted.",
+        "what the tests say (`tests/misbehaviors.py`); a client that has got the whole answer nevertheless is not counted.",
         "",
     ]
 

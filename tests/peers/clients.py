@@ -1,4 +1,4 @@
-"""The clients, and how each is asked over the wire of the API: a command, its environment, its files."""
+"""The clients, and how each is asked over the protocol of the API: a command, its environment, its files."""
 
 from __future__ import annotations
 
@@ -28,23 +28,40 @@ def clients(home: Path) -> list[Client]:
     for package, ask in (("llm==0.36", _llm), ("shell-gpt==1.5.1", _sgpt)):
         if (home / package / ".made").exists():
             name, _, version = package.partition("==")
-            found.append(Client(name, version, lambda *asked, a=ask, b=home / package / "bin": a(b, *asked)))
+            found.append(
+                Client(name, version, lambda *asked, a=ask, b=home / package / "bin": a(b, *asked))
+            )
     return found
 
 
 def _version(command: list[str]) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()[1]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()[1]
 
 
 def _reka(base: str, model: str, folder: Path) -> tuple[list[str], dict[str, str]]:
-    command = [sys.executable, "-m", "reka_cli", "ask", "-m", model, "--timeout", str(PATIENCE_S), QUESTION]
+    command = [
+        sys.executable,
+        "-m",
+        "reka_cli",
+        "ask",
+        "-m",
+        model,
+        "--timeout",
+        str(PATIENCE_S),
+        QUESTION,
+    ]
     return command, {"REKA_HOME": str(folder), "REKA_API_BASE": base, "PYTHONPATH": str(ROOT)}
 
 
 def _llm(programs: Path, base: str, model: str, folder: Path) -> tuple[list[str], dict[str, str]]:
     listed = f"- model_id: {model}\n  model_name: {model}\n  api_base: {base}\n"
     (folder / "extra-openai-models.yaml").write_text(listed)
-    return [str(programs / "llm"), "-m", model, QUESTION], {"LLM_USER_PATH": str(folder), "OPENAI_API_KEY": "none"}
+    return [str(programs / "llm"), "-m", model, QUESTION], {
+        "LLM_USER_PATH": str(folder),
+        "OPENAI_API_KEY": "none",
+    }
 
 
 def _sgpt(programs: Path, base: str, model: str, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -65,5 +82,13 @@ def _sgpt(programs: Path, base: str, model: str, folder: Path) -> tuple[list[str
         "PRETTIFY_MARKDOWN": "false",
     }
     settings.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
-    command = [str(programs / "sgpt"), "--model", model, "--no-md", "--no-cache", "--no-functions", QUESTION]
+    command = [
+        str(programs / "sgpt"),
+        "--model",
+        model,
+        "--no-md",
+        "--no-cache",
+        "--no-functions",
+        QUESTION,
+    ]
     return command, {"HOME": str(folder), "OPENAI_API_KEY": "none"}

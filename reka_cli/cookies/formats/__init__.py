@@ -18,19 +18,24 @@ from reka_cli.errors import BadInput
 _LWP = "#LWP-Cookies-"
 
 
-def cookies_in(document: Document) -> list[Cookie]:
+def parse_cookies(document: Document) -> list[Cookie]:
     """Read the cookies of any host, whole or not; raise BadInput if the format is not known or cannot be read.
 
     Raises NotLoggedIn, with the cure, for an export that a browser has stripped of its cookies.
     """
     if document.text.startswith(_LWP):
-        raise BadInput(f"{document.source} is an LWP cookie file, which is not read", hint="save it as cookies.txt")
+        raise BadInput(
+            f"{document.source} is an LWP cookie file, which is not read",
+            hint="save it as cookies.txt",
+        )
     for module in _modules():
         for reader in module.READERS:
             cookies: list[Cookie] | None = reader(document)
             if cookies is not None:
                 return cookies
-    raise BadInput(f"{document.source} is not a cookie file of a known format", hint=known_formats())
+    raise BadInput(
+        f"{document.source} is not a cookie file of a known format", hint=known_formats()
+    )
 
 
 def known_formats() -> str:

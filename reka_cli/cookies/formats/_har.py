@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from reka_cli.cookies.formats._document import Document, host_of_url
-from reka_cli.cookies.formats.headers import received_cookie, sent_cookies
+from reka_cli.cookies.formats.headers import parse_cookie_header, parse_session_cookie
 from reka_cli.cookies.session import Cookie
 from reka_cli.errors import NotLoggedIn
 from reka_cli.hosts import HOSTS
@@ -26,7 +26,7 @@ class _Header:
     value: str = field(repr=False)
 
 
-def recorded_cookies(entries: list[Any], document: Document) -> list[Cookie]:
+def har_cookies(entries: list[Any], document: Document) -> list[Cookie]:
     """Give the cookies of Reka's hosts as they were at the end; raise NotLoggedIn if the browser left them all out."""
     headers = sorted(_headers(entries, document.now_s), key=lambda header: header.moment_s)
     if not headers:
@@ -55,15 +55,25 @@ def _headers(entries: list[Any], now_s: float) -> Iterator[_Header]:
         for value in _values(request, "cookie"):
             yield _Header(began_s or 0.0, host, "cookie", value)
         for value in _values(response, "set-cookie"):
-            yield _Header(began_s + _wait_s(entry.get("time")) if began_s else now_s, host, "set-cookie", value)
+            yield _Header(
+                began_s + _wait_s(entry.get("time")) if began_s else now_s,
+                host,
+                "set-cookie",
+                value,
+            )
 
 
 def _cookies(header: _Header) -> list[Cookie]:
     if header.name == "cookie":
-        return sent_cookies(header.value, header.host)
-    received = (received_cookie(line, header.host, header.moment_s) for line in header.value.split("\n"))
+        return parse_cookie_header(header.value, header.host)
+    received = (
+        parse_session_cookie(line, header.host, header.moment_s)
+        for line in header.value.split("\n")
+    )
     # a browser takes no cookie for another host than the one that sets it, but for the whole domain
-    return [one for one in received if one and one.host in (header.host, header.host.partition(".")[2])]
+    return [
+        one for one in received if one and one.host in (header.host, header.host.partition(".")[2])
+    ]
 
 
 def _values(message: dict[str, Any], name: str) -> Iterator[str]:

@@ -7,18 +7,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from reka_cli.cookies.formats._document import Document, host_of_domain
-from reka_cli.cookies.session import Cookie, received
+from reka_cli.cookies.session import Cookie, parse_set_cookie
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # token, RFC 9110 5.6.2
 _BLOCK = re.compile(r"^(?:set-)?cookie:", re.IGNORECASE | re.MULTILINE)
 _HEADER = re.compile(r"(:?[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*(.*)")
 _HOST = re.compile(r"([a-z0-9.-]{1,253})(?::[0-9]{0,5})?", re.IGNORECASE)
 _LONGEST_LINE = 1 << 20  # no header is longer
-_ATTRIBUTES = {"domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure"}
-_SESSION_VALUE = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){4}")  # a JWE; its second part, the key, is empty
+_ATTRIBUTES = {
+    "domain",
+    "expires",
+    "httponly",
+    "max-age",
+    "partitioned",
+    "path",
+    "priority",
+    "samesite",
+    "secure",
+}
+_SESSION_VALUE = re.compile(
+    r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){4}"
+)  # a JWE; its second part, the key, is empty
 
 
-def sent_cookies(header: str, host: str) -> list[Cookie]:
+def parse_cookie_header(header: str, host: str) -> list[Cookie]:
     """Read the value of a `Cookie` header; of two with one name the first counts, as it does at servers.
 
     Cookie-Editor writes no blank after `;` and percent-encodes, which changes nothing in a session's value.
@@ -31,12 +43,18 @@ def sent_cookies(header: str, host: str) -> list[Cookie]:
     return [Cookie(host, name, value) for name, value in pairs.items()]
 
 
-def received_cookie(header: str, host: str, now_s: float) -> Cookie | None:
+def parse_session_cookie(header: str, host: str, now_s: float) -> Cookie | None:
     """Read the value of a `Set-Cookie` header if it is of a session cookie; `Domain` in it beats `host`."""
-    cookie = received(header, host, now_s)
+    cookie = parse_set_cookie(header, host, now_s)
     parted = (attribute.partition("=") for attribute in header.split(";")[1:])
-    domains = [value for key, _, value in parted if key.strip().lower() == "domain" and value.strip()]
-    return replace(cookie, host=host_of_domain(domains[-1], subdomains=True)) if cookie and domains else cookie
+    domains = [
+        value for key, _, value in parted if key.strip().lower() == "domain" and value.strip()
+    ]
+    return (
+        replace(cookie, host=host_of_domain(domains[-1], subdomains=True))
+        if cookie and domains
+        else cookie
+    )
 
 
 def block_cookies(document: Document) -> list[Cookie] | None:
@@ -46,31 +64,37 @@ def block_cookies(document: Document) -> list[Cookie] | None:
     host, found = document.host, dict[tuple[str, str], Cookie]()
     for block in document.text.split("\n\n"):
         headers = list(_headers(block))
-        host = next((_host(value) for name, value in headers if name in ("host", ":authority")), host)
+        host = next(
+            (_host(value) for name, value in headers if name in ("host", ":authority")), host
+        )
         for name, value in headers:
-            for cookie in _of_header(name, value, host, document.now_s):
+            for cookie in _parse_header(name, value, host, document.now_s):
                 found[cookie.host, cookie.name] = cookie
     return list(found.values())
 
 
 def line_cookies(document: Document) -> list[Cookie] | None:
     """Read one line of names and values, or the value of a `Set-Cookie` header."""
-    line = _unquoted(document.text)
+    line = _unquote(document.text)
     if len(line) > _LONGEST_LINE:
         return None
-    parts = [part.partition("=") for part in line.split(";") if part.strip()] if "\n" not in line else []
+    parts = (
+        [part.partition("=") for part in line.split(";") if part.strip()]
+        if "\n" not in line
+        else []
+    )
     if not parts or not parts[0][1] or not _NAME.fullmatch(parts[0][0].strip()):
         return None
     if len(parts) > 1 and all(name.strip().lower() in _ATTRIBUTES for name, _, _ in parts[1:]):
-        cookie = received_cookie(line, document.host, document.now_s)
+        cookie = parse_session_cookie(line, document.host, document.now_s)
         return [cookie] if cookie else []
     named = all(equals and _NAME.fullmatch(name.strip()) for name, equals, _ in parts)
-    return sent_cookies(line, document.host) if named else None
+    return parse_cookie_header(line, document.host) if named else None
 
 
 def bare_cookies(document: Document) -> list[Cookie] | None:
     """Read the value that is copied from the table of cookies in the developer tools."""
-    value = _unquoted(document.text)
+    value = _unquote(document.text)
     return [Cookie(document.host, "appSession", value)] if _SESSION_VALUE.fullmatch(value) else None
 
 
@@ -88,10 +112,10 @@ def _headers(block: str) -> Iterator[tuple[str, str]]:
             waiting = match[1].lower()
 
 
-def _of_header(name: str, value: str, host: str, now_s: float) -> list[Cookie]:
+def _parse_header(name: str, value: str, host: str, now_s: float) -> list[Cookie]:
     if name == "cookie":
-        return sent_cookies(value, host)
-    cookie = received_cookie(value, host, now_s) if name == "set-cookie" else None
+        return parse_cookie_header(value, host)
+    cookie = parse_session_cookie(value, host, now_s) if name == "set-cookie" else None
     return [cookie] if cookie else []
 
 
@@ -100,7 +124,7 @@ def _host(value: str) -> str:
     return host_of_domain(match[1]) if match else ""
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1].strip() if quoted else text
 

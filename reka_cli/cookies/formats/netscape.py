@@ -30,7 +30,9 @@ def _cookie(line: str) -> Cookie | None:
     if len(fields) < 7 or line.startswith("#") or fields[1].upper() not in _FLAGS:
         return None
     domain, flag, _, _, expiry, name, value, *_ = fields
-    return Cookie(host_of_domain(domain, _FLAGS[flag.upper()]), name.strip(), value.strip(), expiry_s(expiry))
+    return Cookie(
+        host_of_domain(domain, _FLAGS[flag.upper()]), name.strip(), value.strip(), expiry_s(expiry)
+    )
 
 
 READERS = (cookies,)

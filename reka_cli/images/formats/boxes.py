@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reka_cli.images.formats.layout import Damaged, Walk
+from reka_cli.images.formats.structure import Damaged, Walk
 
 _AVIF = {b"avif", b"avis"}
 _KNOWN = {b"ftyp", b"styp", b"meta", b"moov", b"mdat", b"idat", b"free", b"skip", b"uuid"}
@@ -20,7 +20,7 @@ def format_of(head: bytes) -> str | None:
     return "HEIC" if brands & _HEIC else None
 
 
-def check(walk: Walk) -> None:
+def check_complete(walk: Walk) -> None:
     """Raise Damaged unless every box on the outermost level is whole and the pixels are there."""
     names: set[bytes] = set()
     while walk.at + 8 <= walk.size_bytes:

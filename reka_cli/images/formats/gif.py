@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from reka_cli.images.formats.layout import Damaged, Layout, Piece, Walk
+from reka_cli.images.formats.structure import Damaged, FileStructure, Piece, Walk
 
 MAGIC = b"GIF8"
 
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL, _PLAIN_TEXT, _APPLICATION = 0xF9, 0x01, 0xFF
 _KEPT = (_GRAPHIC_CONTROL, _PLAIN_TEXT)
-_KEPT_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")  # how often it runs; its colours
+_KEPT_APPLICATIONS = (
+    b"NETSCAPE2.0",
+    b"ANIMEXTS1.0",
+    b"ICCRGBG1012",
+)  # how often it runs; its colors
 
 
-def layout(walk: Walk) -> Layout:
+def read_structure(walk: Walk) -> FileStructure:
     head = walk.take(13)
     if head[:6] not in (b"GIF87a", b"GIF89a"):
         raise Damaged
@@ -38,11 +42,11 @@ def layout(walk: Walk) -> Layout:
         raise Damaged
     bare.append((walk.at - 1, 1))
     width, height = (int.from_bytes(head[at : at + 2], "little") for at in (6, 8))
-    return Layout(width, height, tuple(bare), frames=frames)
+    return FileStructure(width, height, tuple(bare), frames=frames)
 
 
 def _extension(walk: Walk) -> bool:
-    """Step behind an extension and say whether it has to do with how the picture looks."""
+    """Step behind an extension and say whether it has to do with how the image looks."""
     label = walk.take(1)[0]
     if label != _APPLICATION:
         _skip_blocks(walk)

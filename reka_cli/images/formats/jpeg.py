@@ -1,4 +1,4 @@
-"""JPEG (ITU T.81; JFIF; EXIF): segments up to the end of the first picture of the file."""
+"""JPEG (ITU T.81; JFIF; EXIF): segments up to the end of the first image of the file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 
 from reka_cli.images.formats.exif import orientation
-from reka_cli.images.formats.layout import Damaged, Layout, Piece, Walk
+from reka_cli.images.formats.structure import Damaged, FileStructure, Piece, Walk
 
 MAGIC = b"\xff\xd8\xff"
 
 _BLOCK = 1 << 18
 _EOI, _SOS = 0xD9, 0xDA
-_FRAMES = {0xC0: True, 0xC1: True, 0xC2: False}  # baseline, extended, progressive; nothing else is read anywhere
+_FRAMES = {
+    0xC0: True,
+    0xC1: True,
+    0xC2: False,
+}  # baseline, extended, progressive; nothing else is read anywhere
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}  # Huffman, arithmetic, quantization, lines, restarts
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment, which say nothing here
 _DATA = 0x00  # no marker
@@ -24,11 +28,11 @@ _KNOWN = {*_FRAMES, *_TABLES, _SOS, *range(0xE0, 0xF0), _COM}
 _AFTER_SCAN = re.compile(rb"\xff([\xc0-\xcf\xd8-\xdf\xe0-\xef\xfe])")
 
 
-def layout(walk: Walk) -> Layout:
+def read_structure(walk: Walk) -> FileStructure:
     turned, frame, has_scan = 1, None, False
     bare: list[Piece] = [(0, 2)]
     for marker, head, span in _segments(walk):
-        bare += _kept(marker, head, span)
+        bare += _kept_pieces(marker, head, span)
         has_scan = has_scan or marker == _SOS
         if marker in _FRAMES and frame is None:
             frame = (marker, head)
@@ -36,7 +40,7 @@ def layout(walk: Walk) -> Layout:
             turned = orientation(head[6:])
     if frame is None or not has_scan:
         raise Damaged
-    return _described(*frame, turned, tuple(bare))
+    return _describe(*frame, turned, tuple(bare))
 
 
 def _segments(walk: Walk) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
@@ -62,25 +66,33 @@ def _segments(walk: Walk) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
     yield _EOI, b"", (walk.at - 2, 2)
 
 
-def _described(marker: int, head: bytes, turned: int, bare: tuple[Piece, ...]) -> Layout:
+def _describe(marker: int, head: bytes, turned: int, bare: tuple[Piece, ...]) -> FileStructure:
     if len(head) < 6 or head[0] != 8:
         raise Damaged
-    height, width, components = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big"), head[5]
+    height, width, components = (
+        int.from_bytes(head[1:3], "big"),
+        int.from_bytes(head[3:5], "big"),
+        head[5],
+    )
     if components not in (1, 3, 4):
         raise Damaged
-    # four components are CMYK, which many programs show in wrong colours, if at all
-    return Layout(width, height, bare, turned, is_common=components != 4, decodes_small=_FRAMES[marker])
+    # four components are CMYK, which many programs show in wrong colors, if at all
+    return FileStructure(
+        width, height, bare, turned, is_common=components != 4, decodes_small=_FRAMES[marker]
+    )
 
 
-def _kept(marker: int, head: bytes, span: tuple[int, int]) -> Iterator[Piece]:
+def _kept_pieces(marker: int, head: bytes, span: tuple[int, int]) -> Iterator[Piece]:
     if marker == _APP0:
         if head[:5] == b"JFIF\0" and len(head) >= 14:
-            yield b"\xff\xe0\x00\x10" + head[:12] + b"\0\0"  # without the thumbnail that it may hold
+            yield (
+                b"\xff\xe0\x00\x10" + head[:12] + b"\0\0"
+            )  # without the thumbnail that it may hold
     elif marker == _APP2:
         if head[:12] == b"ICC_PROFILE\0":
             yield span
     elif marker == _APP14:
-        if head[:5] == b"Adobe":  # says how the colours are to be read
+        if head[:5] == b"Adobe":  # says how the colors are to be read
             yield span
     elif marker in _NEEDED:
         yield span

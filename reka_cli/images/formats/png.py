@@ -6,7 +6,7 @@ import struct
 import zlib
 
 from reka_cli.images.formats.exif import orientation
-from reka_cli.images.formats.layout import Damaged, Layout, Piece, Walk
+from reka_cli.images.formats.structure import Damaged, FileStructure, Piece, Walk
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -16,11 +16,17 @@ _KEPT = frozenset({
     b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"bKGD", b"hIST", b"pHYs", b"sPLT",
     b"acTL", b"fcTL", b"fdAT",
 })  # fmt: skip
-_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits by type of colour
-_GREYS = (0, 4)
+_DEPTHS = {
+    0: (1, 2, 4, 8, 16),
+    2: (8, 16),
+    3: (1, 2, 4, 8),
+    4: (8, 16),
+    6: (8, 16),
+}  # bits by type of color
+_GRAYS = (0, 4)
 
 
-def layout(walk: Walk) -> Layout:
+def read_structure(walk: Walk) -> FileStructure:
     walk.go_to(8)
     bare: list[Piece] = [(0, 8)]
     turned, frames, has_pixels = 1, 1, False
@@ -33,7 +39,7 @@ def layout(walk: Walk) -> Layout:
             raise Damaged
         is_needed = bool(name[0] & 0x20 == 0)
         if name in (b"IHDR", b"eXIf", b"acTL"):
-            data = _checked(walk, length, name)
+            data = _read_chunk(walk, length, name)
             if name == b"IHDR":
                 header = header or data
             elif name == b"eXIf":
@@ -41,7 +47,7 @@ def layout(walk: Walk) -> Layout:
             elif len(data) >= 4:
                 frames = max(1, int.from_bytes(data[:4], "big"))
         elif is_needed:
-            _check(walk, length, name)
+            _check_crc(walk, length, name)
         else:
             walk.skip(length + 4)
         has_pixels = has_pixels or name == b"IDAT"
@@ -49,20 +55,22 @@ def layout(walk: Walk) -> Layout:
             bare.append((start, walk.at - start))
     if not has_pixels:
         raise Damaged
-    return _described(header, turned, frames, tuple(bare))
+    return _describe(header, turned, frames, tuple(bare))
 
 
-def _described(header: bytes, turned: int, frames: int, bare: tuple[Piece, ...]) -> Layout:
+def _describe(header: bytes, turned: int, frames: int, bare: tuple[Piece, ...]) -> FileStructure:
     if len(header) != 13:
         raise Damaged
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    if depth not in _DEPTHS.get(colour, ()):
+    width, height, depth, color = struct.unpack(">IIBB", header[:10])
+    if depth not in _DEPTHS.get(color, ()):
         raise Damaged
-    # of 16 bits of grey many programs show the lowest 8, or white
-    return Layout(width, height, bare, turned, frames, is_common=not (depth == 16 and colour in _GREYS))
+    # of 16 bits of gray many programs show the lowest 8, or white
+    return FileStructure(
+        width, height, bare, turned, frames, is_common=not (depth == 16 and color in _GRAYS)
+    )
 
 
-def _checked(walk: Walk, length: int, name: bytes) -> bytes:
+def _read_chunk(walk: Walk, length: int, name: bytes) -> bytes:
     """Give the data of a chunk that is small."""
     if length > 1 << 20:
         raise Damaged
@@ -72,7 +80,7 @@ def _checked(walk: Walk, length: int, name: bytes) -> bytes:
     return data
 
 
-def _check(walk: Walk, length: int, name: bytes) -> None:
+def _check_crc(walk: Walk, length: int, name: bytes) -> None:
     crc = zlib.crc32(name)
     while length:
         block = walk.take(min(length, _BLOCK))

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import struct
 
-from reka_cli.images.formats.layout import Damaged, Walk
+from reka_cli.images.formats.structure import Damaged, Walk
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_PLACES = {273: 279, 324: 325, 513: 514}  # tags of offsets, and of the sizes that belong to them: strips, tiles, a JPEG
+_PLACES = {
+    273: 279,
+    324: 325,
+    513: 514,
+}  # tags of offsets, and of the sizes that belong to them: strips, tiles, a JPEG
 _TYPES = {3: "H", 4: "I", 13: "I", 16: "Q"}  # of those places
-_SIZES = {1: 1, 2: 1, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 17: 8, 18: 8}  # of a value, by type
+_SIZES = {
+    1: 1,
+    2: 1,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    17: 8,
+    18: 8,
+}  # of a value, by type
 _PRIVATE = 32_768  # from this tag on nobody needs what is said
 _MOST_DIRECTORIES, _MOST_PLACES = 10_000, 1 << 20
 
 
-def check(walk: Walk) -> None:
+def check_complete(walk: Walk) -> None:
     """Raise Damaged unless every directory is whole and all that it refers to is inside the file.
 
     Pillow finds that out too, but libtiff, which it decodes with, says so on standard error.
@@ -27,7 +44,7 @@ def check(walk: Walk) -> None:
     seen: set[int] = set()
     while at and at not in seen and len(seen) < _MOST_DIRECTORIES:
         seen.add(at)
-        at = directory.check(at)
+        at = directory.check_entries(at)
 
 
 class _Directory:
@@ -37,7 +54,7 @@ class _Directory:
         self._walk, self._order, self.word, self._count = walk, order, word, count
         self._entry = f"{order}HH{word}"
 
-    def check(self, at: int) -> int:
+    def check_entries(self, at: int) -> int:
         """Check the directory at an offset and give that of the next, 0 if there is none."""
         self._walk.go_to(at)
         (count,) = self._numbers(self._count, 1)
@@ -53,7 +70,9 @@ class _Directory:
             if kind in _TYPES and number <= _MOST_PLACES and tag in {*_PLACES, *_PLACES.values()}:
                 places[tag] = self._values(_TYPES[kind], number, held)
             elif tag < _PRIVATE and number * _SIZES.get(kind, 0) > len(held):
-                self._walk.go_to(struct.unpack(self._order + self.word, held)[0] + number * _SIZES[kind])
+                self._walk.go_to(
+                    struct.unpack(self._order + self.word, held)[0] + number * _SIZES[kind]
+                )
         for offsets, sizes in _PLACES.items():
             for start, length in zip(places.get(offsets, ()), places.get(sizes, ()), strict=False):
                 self._walk.go_to(start + length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from reka_cli.images.formats.exif import orientation
-from reka_cli.images.formats.layout import Damaged, Layout, Piece, Walk, merged
+from reka_cli.images.formats.structure import Damaged, FileStructure, Piece, Walk, merge_pieces
 
 _KEPT = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 _EXIF, _XMP = 0x08, 0x04  # flags of VP8X
@@ -15,7 +15,7 @@ def is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def layout(walk: Walk) -> Layout:
+def read_structure(walk: Walk) -> FileStructure:
     end = 8 + int.from_bytes(walk.take(12)[4:8], "little")
     if end > walk.size_bytes:
         raise Damaged
@@ -41,8 +41,12 @@ def layout(walk: Walk) -> Layout:
             bare.append((start, walk.at - start))
     if size is None or not frames:
         raise Damaged
-    kept = sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in merged(tuple(bare)))
-    return Layout(*size, (b"RIFF" + struct.pack("<I", 4 + kept) + b"WEBP", *bare), turned, frames)
+    kept = sum(
+        len(piece) if isinstance(piece, bytes) else piece[1] for piece in merge_pieces(tuple(bare))
+    )
+    return FileStructure(
+        *size, (b"RIFF" + struct.pack("<I", 4 + kept) + b"WEBP", *bare), turned, frames
+    )
 
 
 def _size(name: bytes, head: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The pictures of a folder and of a glob, in the order a person would put them."""
+"""The images of a folder and of a glob, in the order a person would put them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,41 @@ from pathlib import Path
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
 
-_MOST = 100  # pictures of one source; a question is not a batch
+_MOST = 100  # images of one source; a question is not a batch
 _NUMBERS = re.compile(r"(\d+)", re.ASCII)
 _SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
+    (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".gif",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+    )
 )
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Give the pictures right in a folder; hidden ones, other files and folders are not among them.
+def images_in(folder: Path) -> list[Path]:
+    """Give the images right in a folder; hidden ones, other files and folders are not among them.
 
     A file counts as one if its content or its name says so: a damaged one is not passed over.
     """
-    return _some((one for one in folder.iterdir() if not one.name.startswith(".") and _is_picture(one)), folder)
+    return _some(
+        (one for one in folder.iterdir() if not one.name.startswith(".") and _is_image(one)), folder
+    )
 
 
 def matches(pattern: str) -> list[Path]:
     """Give the files that match a glob, `**` any number of folders; a dot at the beginning of a name must be typed.
 
-    All of them: what is no picture was asked for by its name.
+    All of them: what is no image was asked for by its name.
     """
     path = Path(pattern)
     fixed = next(at for at, part in enumerate(path.parts) if set(part) & set("*?["))
@@ -42,19 +58,23 @@ def matches(pattern: str) -> list[Path]:
     try:
         # not glob.glob, which follows links to folders, round and round
         found = Path(*path.parts[:fixed]).glob(str(Path(*parts)))
-        return _some((one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path)
+        return _some(
+            (one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path
+        )
     except (ValueError, NotImplementedError) as error:
-        raise BadInput(f"cannot search for {one_line(pattern, 200)}: {one_line(str(error)).lower()}") from error
+        raise BadInput(
+            f"cannot search for {one_line(pattern, 200)}: {one_line(str(error)).lower()}"
+        ) from error
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") for part in parts)
 
 
-def _is_picture(path: Path) -> bool:
-    from reka_cli.images import looks_like_one
+def _is_image(path: Path) -> bool:
+    from reka_cli.images import is_image_file
 
-    return path.suffix.lower() in _SUFFIXES or looks_like_one(str(path))
+    return path.suffix.lower() in _SUFFIXES or is_image_file(str(path))
 
 
 def _some(paths: Iterable[Path], asked: Path) -> list[Path]:
@@ -62,9 +82,9 @@ def _some(paths: Iterable[Path], asked: Path) -> list[Path]:
     shown = one_line(str(asked), 200)
     found = sorted((one for one in paths if one.is_file()), key=_natural)
     if not found:
-        raise BadInput(f"{shown} holds no picture" if asked.is_dir() else f"no file matches {shown}")
+        raise BadInput(f"{shown} holds no image" if asked.is_dir() else f"no file matches {shown}")
     if len(found) > _MOST:
-        raise BadInput(f"{shown} holds {len(found)} pictures: at most {_MOST} a question")
+        raise BadInput(f"{shown} holds {len(found)} images: at most {_MOST} a question")
     return found
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from reka_cli.escapes import one_line
-from reka_cli.files import read, reading, show_path, wait_for
-from reka_cli.images.content import LARGEST, Found, InMemory, OnDisk
+from reka_cli.files import read, show_path, translate_read_errors, wait_for
+from reka_cli.images.file_content import MAX_IMAGE_BYTES, FoundImage, InMemory, OnDisk
 from reka_cli.limits.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Means:
+class FindContext:
     """What finding has beside the name: a deadline, standard input if it may be read, a log, connections."""
 
     deadline: Deadline | None = None
@@ -28,26 +28,33 @@ class Means:
     log: Callable[[str], None] | None = None
     pool: Callable[[], ConnectionPool] | None = None
 
-    def in_time(self, work: Callable[[], T], name: str) -> T:
+    def run_in_thread(self, work: Callable[[], T], name: str) -> T:
         return wait_for(work, name, self.deadline)
 
 
-def found_at(path: Path, means: Means) -> list[Found]:
+def find_at(path: Path, context: FindContext) -> list[FoundImage]:
     """Return the image at a path, or those in a folder; raise BadInput if it cannot be read."""
-    with reading(path):
+    with translate_read_errors(path):
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
-            return [found_file(path)]
+            return [find_file(path)]
         if not stat.S_ISDIR(mode):  # a pipe, a device
-            return [Found(InMemory(read(path, LARGEST, means.deadline)), shown_name(path))]
-        from reka_cli.images.sources._folders import pictures_in
+            return [
+                FoundImage(
+                    InMemory(read(path, MAX_IMAGE_BYTES, context.deadline)), display_name(path)
+                )
+            ]
+        from reka_cli.images.sources._folders import images_in
 
-        return [found_file(one) for one in means.in_time(lambda: pictures_in(path), show_path(path))]
+        return [
+            find_file(one)
+            for one in context.run_in_thread(lambda: images_in(path), show_path(path))
+        ]
 
 
-def found_file(path: Path) -> Found:
-    return Found(OnDisk.at(path), shown_name(path))
+def find_file(path: Path) -> FoundImage:
+    return FoundImage(OnDisk.at(path), display_name(path))
 
 
-def shown_name(path: Path) -> str:
+def display_name(path: Path) -> str:
     return one_line(path.name) or "image"

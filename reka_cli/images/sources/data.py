@@ -10,8 +10,10 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from reka_cli.errors import BadInput
-from reka_cli.images.content import Found, InMemory
-from reka_cli.images.sources._paths import Means
+from reka_cli.images.file_content import FoundImage, InMemory
+from reka_cli.images.sources._paths import FindContext
+
+USAGE = ("data:URL", "An image in the URL itself (RFC 2397).")
 
 _BLANKS = re.compile(rb"[\t\n\f\r ]+")
 
@@ -20,12 +22,12 @@ def recognizes(text: str) -> bool:
     return text.lower().startswith("data:")
 
 
-def find(text: str, _: Means) -> list[Found]:
+def find(text: str, _: FindContext) -> list[FoundImage]:
     """Return the image that a URL holds."""
-    return [Found(InMemory(_decoded(text)), "image")]
+    return [FoundImage(InMemory(_decode(text)), "image")]
 
 
-def _decoded(url: str) -> bytes:
+def _decode(url: str) -> bytes:
     """Return the bytes in a data URL; raise BadInput, without repeating it, if it is not one."""
     head, comma, payload = url.partition(",")
     if not comma:

@@ -6,15 +6,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reka_cli.errors import BadInput
-from reka_cli.images.content import Found
-from reka_cli.images.sources._paths import Means, found_at
+from reka_cli.images.file_content import FoundImage
+from reka_cli.images.sources._paths import FindContext, find_at
+
+USAGE = ("file:///PATH", "A file of this machine.")
 
 
 def recognizes(text: str) -> bool:
     return text.lower().startswith("file:")
 
 
-def find(text: str, means: Means) -> list[Found]:
+def find(text: str, context: FindContext) -> list[FoundImage]:
     """Return the image at the path of a URL; raise BadInput for another machine's."""
     try:
         parts = urlsplit(text)
@@ -22,4 +24,4 @@ def find(text: str, means: Means) -> list[Found]:
         raise BadInput("this is no file: URL", hint="file:///PATH") from error
     if parts.netloc not in ("", "localhost"):
         raise BadInput("a file: URL can only name a file of this machine", hint="file:///PATH")
-    return found_at(Path(unquote(parts.path, errors="surrogateescape")), means)
+    return find_at(Path(unquote(parts.path, errors="surrogateescape")), context)

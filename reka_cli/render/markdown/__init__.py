@@ -17,12 +17,14 @@ from reka_cli.messages import Done, Notice, ReasoningDelta, Start, TextDelta, Us
 from reka_cli.terminal import Terminal, signals
 
 if TYPE_CHECKING:
-    from reka_cli.render.markdown.page import Look, Page
+    from reka_cli.render.markdown.page import Page, TerminalInfo
 
 _FRAME_S = 1 / 15
 _REST = 10  # times what a frame took: how long the next one is away at least
 _HEAD_START_S = 0.05  # the question goes out before what draws the answer is imported
-_SWITCH_S = 0.0005  # how long a thread may keep the others waiting: who reads must not wait for who draws
+_SWITCH_S = (
+    0.0005  # how long a thread may keep the others waiting: who reads must not wait for who draws
+)
 
 
 def render(answer: Answer, terminal: Terminal) -> None:
@@ -31,7 +33,7 @@ def render(answer: Answer, terminal: Terminal) -> None:
     try:
         _write(answer, writer, terminal)
     except KeyboardInterrupt:
-        writer.check()  # where SIGINT is not ours, it may be the painter that woke us
+        writer.raise_failure()  # where SIGINT is not ours, it may be the painter that woke us
         raise
 
 
@@ -42,21 +44,21 @@ def _write(answer: Answer, writer: _Painter | _Printer, terminal: Terminal) -> N
                 case Start():
                     writer.begin()
                 case TextDelta(text):
-                    terminal.end_thinking()
+                    terminal.end_reasoning()
                     writer.feed(text)
                 case Notice(said):
                     writer.aside()
                     terminal.notice(said)
                 case ReasoningDelta(thought):
                     writer.aside()
-                    terminal.think(thought)
+                    terminal.write_reasoning(thought)
                 case Usage() | Done():
                     pass
                 case _:
                     assert_never(event)
     finally:
         try:
-            terminal.end_thinking()
+            terminal.end_reasoning()
         finally:
             _end(writer, answer, terminal)
 
@@ -92,7 +94,7 @@ class _Printer:
         if self._page:
             self._put(self._page.lift())
 
-    def check(self) -> None:
+    def raise_failure(self) -> None:
         pass
 
     def end(self) -> None:
@@ -123,15 +125,15 @@ class _Painter:
     def begin(self) -> None:
         """Import what draws, while the service is waited for."""
         if self._thread is None:
-            self._settings.enter_context(_switching_threads_often())
+            self._settings.enter_context(_switch_threads_often())
             if self._is_main:
-                self._settings.enter_context(_handling_stop(self._stop))
+                self._settings.enter_context(_handle_stop_signal(self._stop))
             thread = threading.Thread(target=self._run, daemon=True)
             thread.start()
             self._thread = thread
 
     def feed(self, text: str) -> None:
-        self.check()
+        self.raise_failure()
         with self._changed:
             self._came.append(text)
             self._changed.notify()
@@ -143,7 +145,7 @@ class _Painter:
                 self._terminal.write(self._page.lift())
                 self._came.append("")  # to be painted again
 
-    def check(self) -> None:
+    def raise_failure(self) -> None:
         if self._failure:
             raise self._failure
 
@@ -154,8 +156,8 @@ class _Painter:
                 self._changed.notify()
             if self._thread:
                 self._thread.join()
-        self.check()
-        text = self._taken() + self._cleaner.flush()
+        self.raise_failure()
+        text = self._take_new_text() + self._cleaner.flush()
         if text or self._page:
             self._page = self._page or _page(self._terminal)
             self._page.feed(text)
@@ -183,8 +185,8 @@ class _Painter:
         with self._changed:
             if self._came:
                 self._page = page
-                page.feed(self._taken())
-                self._terminal.write(page.frame(_look(self._terminal)))
+                page.feed(self._take_new_text())
+                self._terminal.write(page.frame(_terminal_info(self._terminal)))
 
     def _stop(self, number: int, _: object) -> None:
         """At Ctrl-Z, leave the screen to the shell; what is open is painted below what it wrote."""
@@ -195,13 +197,13 @@ class _Painter:
             signal.signal(number, self._stop)
             self._changed.notify()
 
-    def _taken(self) -> str:
+    def _take_new_text(self) -> str:
         text, self._came = "".join(self._came), []
         return self._cleaner.feed(text)
 
 
 @contextlib.contextmanager
-def _switching_threads_often() -> Iterator[None]:
+def _switch_threads_often() -> Iterator[None]:
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     try:
@@ -211,7 +213,7 @@ def _switching_threads_often() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _handling_stop(handler: Callable[[int, object], None]) -> Iterator[None]:
+def _handle_stop_signal(handler: Callable[[int, object], None]) -> Iterator[None]:
     """Call `handler` at Ctrl-Z, in the main thread, unless somebody else handles it already."""
     number = getattr(signal, "SIGTSTP", None)  # Windows has none
     if number is None or signal.getsignal(number) is not signal.SIG_DFL:
@@ -231,11 +233,11 @@ def _page(terminal: Terminal) -> Page:
     from reka_cli.render.markdown.style import Palette
 
     console = Console() if terminal.is_screen else Console(color_system=None, force_terminal=False)
-    return Page(Palette(console), _look(terminal))
+    return Page(Palette(console), _terminal_info(terminal))
 
 
-def _look(terminal: Terminal) -> Look:
-    from reka_cli.render.markdown.page import Look
+def _terminal_info(terminal: Terminal) -> TerminalInfo:
+    from reka_cli.render.markdown.page import TerminalInfo
 
     columns, rows = terminal.size()
-    return Look(columns, rows, repaints=terminal.repaints, reflows=True)
+    return TerminalInfo(columns, rows, repaints=terminal.repaints, reflows=True)

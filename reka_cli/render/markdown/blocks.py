@@ -36,7 +36,7 @@ class Block:
     children: list[Block] = field(default_factory=list)
 
 
-class Source:
+class ParsedText:
     """A text, its blocks, and the link definitions in it, beside those that were `known` before."""
 
     def __init__(self, text: str, blocks: list[Block], own: References, known: References) -> None:
@@ -75,7 +75,9 @@ class Parser:
 
     def __init__(self) -> None:
         self.references: References = {}
-        self.markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST + 20}).enable(["table", "strikethrough"])
+        self.markdown = MarkdownIt("commonmark", {"maxNesting": DEEPEST + 20}).enable(
+            ["table", "strikethrough"]
+        )
         rules = self.markdown.block.ruler
         rules.at("table", _table, {"alt": ["paragraph", "reference"]})
         rules.at("reference", _reference)
@@ -83,7 +85,7 @@ class Parser:
 
         self.characters = 0  # read so far
 
-    def read(self, text: str) -> Source:
+    def read(self, text: str) -> ParsedText:
         """Read the blocks of a text."""
         self.characters += len(text)
         env: dict[str, Any] = {"references": ChainMap({}, self.references), "begins": {}}
@@ -92,9 +94,11 @@ class Parser:
             text if text.endswith("\n") else text + "\n"
         )  # markdown-it-py 4.3 fails on "> <!--" and a line with blanks
         self.markdown.block.parse(whole, self.markdown, env, tokens)
-        return Source(text, _tree(tokens, env["begins"]), env["references"].maps[0], self.references)
+        return ParsedText(
+            text, _tree(tokens, env["begins"]), env["references"].maps[0], self.references
+        )
 
-    def keep_references(self, source: Source, before_line: int) -> None:
+    def keep_references(self, source: ParsedText, before_line: int) -> None:
         """Take over, for good, the link definitions that stand before a line."""
         self.references.update(source.env(before_line)["references"].maps[0])
 
@@ -160,12 +164,16 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
         if token.type == "inline":
             cell = token
         elif token.type == "tr_close" and cell and cell.map:
-            cell.content = " | ".join([cell.content, *_cells(getLine(state, cell.map[0]).strip(), columns)[columns:]])
+            cell.content = " | ".join(
+                [cell.content, *_cells(getLine(state, cell.map[0]).strip(), columns)[columns:]]
+            )
     return True
 
 
 def _cells(line: str, columns: int) -> list[str]:
-    if line[0] == line[-1] == "|" and line.count("|") == columns + 1:  # as all rows are; to split one is slow
+    if (
+        line[0] == line[-1] == "|" and line.count("|") == columns + 1
+    ):  # as all rows are; to split one is slow
         return []
     cells = escapedSplit(line)
     if cells and not cells[0]:

@@ -13,15 +13,27 @@ from reka_cli.render.markdown.inline import Span, visible
 from reka_cli.render.markdown.style import PLAIN
 
 _NAME = re.compile(r"[\w+#.-]+")
-_LONGEST_LINE = 2000  # characters; some lexers take their time over more, and such a line is hardly read
+_LONGEST_LINE = (
+    2000  # characters; some lexers take their time over more, and such a line is hardly read
+)
 _TAB = 4
 # What begins and ends something that a lexer may know only when it sees the whole of it.
-_PAIRS = (("/*", "*/"), ("<!--", "-->"), ('"""', '"""'), ("'''", "'''"), ("{-", "-}"), ("(*", "*)"), ("--[[", "]]"))
+_PAIRS = (
+    ("/*", "*/"),
+    ("<!--", "-->"),
+    ('"""', '"""'),
+    ("'''", "'''"),
+    ("{-", "-}"),
+    ("(*", "*)"),
+    ("--[[", "]]"),
+)
 
-State = tuple[str, ...]  # the stack of a lexer; empty at the begin
+LexerState = tuple[str, ...]  # the stack of a lexer; empty at the begin
 
 
-def highlighted(info: str, code: str, state: State, plain: Style) -> tuple[list[list[Span]], State]:
+def highlight(
+    info: str, code: str, state: LexerState, plain: Style
+) -> tuple[list[list[Span]], LexerState]:
     """Give the lines of a part of a code block, and the state after it; `plain` where no lexer knows `info`."""
     code = code.expandtabs(_TAB)
     lines: list[list[Span]] = [[]]
@@ -35,7 +47,7 @@ def highlighted(info: str, code: str, state: State, plain: Style) -> tuple[list[
     return lines, after
 
 
-def is_whole(info: str, code: str, state: State) -> bool:
+def is_whole(info: str, code: str, state: LexerState) -> bool:
     """Whether no end of a comment or a string, should it come next, would change how this part looks."""
     for begin, end in _PAIRS:
         if begin in code:
@@ -46,23 +58,32 @@ def is_whole(info: str, code: str, state: State) -> bool:
     return True
 
 
-def _tokens(info: str, code: str, state: State) -> tuple[list[tuple[Any, str]], State]:
+def _tokens(info: str, code: str, state: LexerState) -> tuple[list[tuple[Any, str]], LexerState]:
     lexer = _lexer(info)
     if lexer is None or max(map(len, code.split("\n"))) > _LONGEST_LINE:
         return [(None, code)], state
     from pygments.lexer import RegexLexer
 
     if isinstance(lexer, RegexLexer):
-        with suppress(Exception):  # this lexer has ways of its own: without its state it loses colours at most
+        with suppress(
+            Exception
+        ):  # this lexer has ways of its own: without its state it loses colors at most
             return _tokens_and_state(lexer, code, state)
     return [(kind, text) for _, kind, text in lexer.get_tokens_unprocessed(code)], ()
 
 
-def _tokens_and_state(lexer: Any, code: str, state: State) -> tuple[list[tuple[Any, str]], State]:
+def _tokens_and_state(
+    lexer: Any, code: str, state: LexerState
+) -> tuple[list[tuple[Any, str]], LexerState]:
     from pygments.lexer import ExtendedRegexLexer, LexerContext
 
-    context = LexerContext(code, 0, list(state))  # the one public way to get at the state of a lexer
-    tokens = [(kind, text) for _, kind, text in ExtendedRegexLexer.get_tokens_unprocessed(lexer, None, context)]
+    context = LexerContext(
+        code, 0, list(state)
+    )  # the one public way to get at the state of a lexer
+    tokens = [
+        (kind, text)
+        for _, kind, text in ExtendedRegexLexer.get_tokens_unprocessed(lexer, None, context)
+    ]
     return tokens, tuple(context.stack)
 
 
@@ -80,7 +101,9 @@ def _lexer(info: str) -> Any:
 def _lexer_names() -> frozenset[str]:
     from pygments.lexers import get_all_lexers
 
-    return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
+    return frozenset(
+        alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases
+    )
 
 
 @lru_cache(512)

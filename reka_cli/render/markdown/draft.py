@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from reka_cli.render.markdown import code, tables
-from reka_cli.render.markdown.blocks import Block, Parser, Source
+from reka_cli.render.markdown.blocks import Block, ParsedText, Parser
 from reka_cli.render.markdown.layout import (
     BEGUN,
     DONE,
@@ -24,10 +24,10 @@ from reka_cli.render.markdown.layout import (
     Open,
     Paragraph,
     Place,
-    Raw,
+    RawBlock,
     Table,
 )
-from reka_cli.render.markdown.lines import wrapped
+from reka_cli.render.markdown.lines import wrap
 from reka_cli.render.markdown.style import Palette
 
 _LONG = 160  # characters of a paragraph that are read again with each frame
@@ -74,14 +74,14 @@ class Draft:
             self._layout.width = width
             self._undo()
 
-    def finished(self) -> Lines:
+    def take_finished(self) -> Lines:
         """Give the lines that became final with the last complete line of the text."""
         finished: Lines = []
         if self._has_new_lines:
             self._has_new_lines = False
             self._settle(finished)
             if len(self._text) > _LONGEST // 4:
-                self._opened(finished)
+                self._open_block(finished)
         return finished
 
     def open(self, finished: Lines) -> Lines:
@@ -103,15 +103,22 @@ class Draft:
         return finished
 
     def _open_lines(self, finished: Lines, *, is_tall: bool = False) -> Lines:
-        lines, source, leaf = self._opened(finished, is_tall=is_tall)
+        lines, source, leaf = self._open_block(finished, is_tall=is_tall)
         if leaf is None:
             return lines
         own = self._layout.block(source, leaf)
-        if is_tall and len(own) > self.tallest and isinstance(leaf.part, Table) and leaf.part.widths:
+        if (
+            is_tall
+            and len(own) > self.tallest
+            and isinstance(leaf.part, Table)
+            and leaf.part.widths
+        ):
             own = self._layout.row_as_text(source, leaf)
         return lines + own
 
-    def _opened(self, finished: Lines, *, is_tall: bool = False) -> tuple[Lines, Source, Leaf | None]:
+    def _open_block(
+        self, finished: Lines, *, is_tall: bool = False
+    ) -> tuple[Lines, ParsedText, Leaf | None]:
         """Give the open block, what it was read from, and the lines before it that are not final."""
         source = self._read(_MARK_ONLY.sub("", self._text), finished)
         found = Open()
@@ -120,7 +127,7 @@ class Draft:
         if leaf and leaf.block.kind == "paragraph" and found.is_alone:
             self._begin(source, found.items, leaf, is_tall=is_tall)
             if is_tall:
-                finished += self._frozen(found.items, leaf)
+                finished += self._freeze(found.items, leaf)
         return lines, source, leaf
 
     def _settle(self, finished: Lines, *, is_tall: bool = False) -> None:
@@ -136,15 +143,20 @@ class Draft:
         self._parser.keep_references(source, leaf.block.line)
         if leaf.part is None:
             self._wait_for = _LONG
-        lines, cut = self._shortened(source, leaf, is_tall=is_tall)
+        lines, cut = self._shorten(source, leaf, is_tall=is_tall)
         finished += lines
         if lines:
             _begin(found.items)
         line = leaf.block.line
-        self._text = _context(source, found.items, line) + source.lines(line, cut[0]) + source.lines(cut[1]) + rest
+        self._text = (
+            _context(source, found.items, line)
+            + source.lines(line, cut[0])
+            + source.lines(cut[1])
+            + rest
+        )
         self._place = (*found.items, leaf.part) if leaf.part else tuple(found.items)
 
-    def _read(self, text: str, finished: Lines) -> Source:
+    def _read(self, text: str, finished: Lines) -> ParsedText:
         """Read a part of the text; where a paragraph turned out to be something else, take back what was made of it."""
         source = self._parser.read(text)
         if BEGUN not in text or self._goes_on(source.blocks):
@@ -157,7 +169,10 @@ class Draft:
         is_frozen = isinstance(part, Paragraph) and part.source is None
         kinds = ("paragraph", "heading") if is_frozen else ("paragraph",)
         while blocks:
-            first = next((block for block in blocks if (block.kind, block.text) != ("paragraph", DONE)), blocks[0])
+            first = next(
+                (block for block in blocks if (block.kind, block.text) != ("paragraph", DONE)),
+                blocks[0],
+            )
             if first.kind in kinds:
                 return first.text.startswith(BEGUN)
             blocks = [] if first.kind == "table" else first.children
@@ -176,12 +191,12 @@ class Draft:
         """End the paragraph whose begin is on the screen for good; what follows is something else."""
         part = self._place[-1]
         if isinstance(part, Paragraph):
-            finished += self._layout.set(wrapped(part.last, part.margin.room), part.margin)
+            finished += self._layout.set(wrap(part.last, part.margin.room), part.margin)
         self._text = self._text.replace(BEGUN, "", 1)
         self._place = self._place[:-1]
         return ""
 
-    def _begin(self, source: Source, items: list[Item], leaf: Leaf, *, is_tall: bool) -> None:
+    def _begin(self, source: ParsedText, items: list[Item], leaf: Leaf, *, is_tall: bool) -> None:
         """Lay out the begin of the open paragraph, as far as nothing that follows can change it."""
         block, margin = leaf.block, leaf.margin
         part = leaf.part if isinstance(leaf.part, Paragraph) else Paragraph("", [], [], margin)
@@ -199,15 +214,17 @@ class Draft:
             self._wait_for = len(block.text) + _LONG // 2
             return
         self._wait_for = _LONG
-        *lines, last = wrapped([*part.last, *spans], margin.room)
+        *lines, last = wrap([*part.last, *spans], margin.room)
         laid_out = self._layout.set(lines, margin.after if part.lines else margin)
-        taken = None if part.source is None else part.source + source.text[block.begin + offset : place]
+        taken = (
+            None if part.source is None else part.source + source.text[block.begin + offset : place]
+        )
         leaf.part = Paragraph(taken, part.lines + laid_out, last, margin.after)
         block.text = BEGUN + block.text[cut:]
         self._text = self._text[: block.begin] + BEGUN + self._text[place:]
         self._place = (*items, leaf.part)
 
-    def _frozen(self, items: list[Item], leaf: Leaf) -> Lines:
+    def _freeze(self, items: list[Item], leaf: Leaf) -> Lines:
         """Put the begin of the open paragraph on the screen for good, and give its lines."""
         part = leaf.part
         if not isinstance(part, Paragraph) or not part.lines:
@@ -217,7 +234,9 @@ class Draft:
         self._place = (*_begin(items), leaf.part)
         return part.lines
 
-    def _shortened(self, source: Source, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, tuple[int, int]]:
+    def _shorten(
+        self, source: ParsedText, leaf: Leaf, *, is_tall: bool
+    ) -> tuple[Lines, tuple[int, int]]:
         """Give the lines of the open block that are final, and which lines of the source they are: first and end."""
         line = leaf.block.line
         match leaf.block.kind:
@@ -237,7 +256,9 @@ class Draft:
         block, margin = leaf.block, leaf.margin
         state = leaf.part.state if isinstance(leaf.part, Fence) else ()
         body, count = block.text, block.text.count("\n")
-        if block.end - block.line - 1 == count <= self.tallest and not is_tall:  # it is not closed yet
+        if (
+            block.end - block.line - 1 == count <= self.tallest and not is_tall
+        ):  # it is not closed yet
             written = len(body.rstrip())
             body = body[: body.find("\n", written) + 1] if written else ""
             body = body if code.is_whole(block.token.info, body, state) else ""
@@ -253,10 +274,10 @@ class Draft:
         first, last = int(leaf.part is not None), leaf.block.end - leaf.block.line - 1
         if last <= first:
             return []
-        leaf.part = Raw()
+        leaf.part = RawBlock()
         return self._layout.raw(leaf.block, first, last, leaf.margin)
 
-    def _rows(self, source: Source, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, int]:
+    def _rows(self, source: ParsedText, leaf: Leaf, *, is_tall: bool) -> tuple[Lines, int]:
         """Take the rows of a table that is taller than the screen: its columns stay as they are."""
         block, margin = leaf.block, leaf.margin
         part = leaf.part if isinstance(leaf.part, Table) else None
@@ -267,7 +288,9 @@ class Draft:
                 part = leaf.part = Table(widths if count > 1 else ())
         if part is None:
             return [], block.line + 2
-        return self._layout.rows(source, block, first, part, margin) if count > first else [], block.end
+        return self._layout.rows(
+            source, block, first, part, margin
+        ) if count > first else [], block.end
 
 
 def _begin(items: list[Item]) -> list[Item]:
@@ -276,7 +299,7 @@ def _begin(items: list[Item]) -> list[Item]:
     return items
 
 
-def _context(source: Source, items: list[Item], line: int) -> str:
+def _context(source: ParsedText, items: list[Item], line: int) -> str:
     """Give the source that the block at a line stands in, without what is finished."""
     context = ""
     marked = [item for item in items if item.block.kind == "list_item"]
@@ -292,12 +315,16 @@ def _context(source: Source, items: list[Item], line: int) -> str:
     return context
 
 
-def _mark(source: Source, item: Block) -> str:
+def _mark(source: ParsedText, item: Block) -> str:
     """Give what stands before the text of a list item, the marks of what it stands in included."""
     first = item.children[0]
     if first.line == item.line and first.kind != "code_block":
         return source.text[source.start(item.line) : first.begin]
-    line = source.line(item.line) if first.line > item.line else source.text[source.start(item.line) : first.begin]
+    line = (
+        source.line(item.line)
+        if first.line > item.line
+        else source.text[source.start(item.line) : first.begin]
+    )
     return line.rstrip() + " "
 
 
@@ -307,21 +334,31 @@ def _cuts(text: str, offset: int) -> Iterator[int]:
         return  # it may be a definition yet
     limit = len(text) - _KEPT
     words = [found.end() for found in _BETWEEN_WORDS.finditer(text, offset + 1, max(limit, 0))]
-    within = [place for place in range(limit, limit - _KEPT, -1) if place > offset and _is_within_word(text, place)][:1]
+    within = [
+        place
+        for place in range(limit, limit - _KEPT, -1)
+        if place > offset and _is_within_word(text, place)
+    ][:1]
     if words and words[-1] > (offset + limit) // 2:
         within = []
     yield from within + words[-1:] + words[len(words) // 2 :][:1]
 
 
 def _is_within_word(text: str, place: int) -> bool:
-    return text[place - 1].isalnum() and text[place].isalnum() and not _ENTITY.search(text, max(0, place - 40), place)
+    return (
+        text[place - 1].isalnum()
+        and text[place].isalnum()
+        and not _ENTITY.search(text, max(0, place - 40), place)
+    )
 
 
-def _place(source: Source, block: Block, cut: int) -> int | None:
+def _place(source: ParsedText, block: Block, cut: int) -> int | None:
     """Where in the source a place in the text of a paragraph is; None if it cannot be told."""
     number = block.text.count("\n", 0, cut)
     lines = block.text.split("\n")
     rest = lines[number][cut - sum(len(line) + 1 for line in lines[:number]) :]
     line = source.line(block.line + number)
     line = line.rstrip() if number == len(lines) - 1 else line
-    return source.start(block.line + number) + len(line) - len(rest) if line.endswith(rest) else None
+    return (
+        source.start(block.line + number) + len(line) - len(rest) if line.endswith(rest) else None
+    )

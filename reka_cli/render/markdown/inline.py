@@ -22,7 +22,9 @@ _HIDDEN = re.compile(
     "\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_UNDECIDED = re.compile(r"`|\]\(|<[A-Za-z/!?]")  # what later text may turn into code, a link or HTML
+_UNDECIDED = re.compile(
+    r"`|\]\(|<[A-Za-z/!?]"
+)  # what later text may turn into code, a link or HTML
 _STYLES = {"strong_open": "strong", "em_open": "em", "s_open": "s"}
 
 
@@ -71,7 +73,9 @@ class Inline:
             elif kind == "link_close":
                 styles.pop()
                 opened, first = links.pop()
-                spans += self._target(opened, "".join(text for text, _ in spans[first:]), styles[-1])
+                spans += self._target(
+                    opened, "".join(text for text, _ in spans[first:]), styles[-1]
+                )
             elif token.nesting > 0:
                 styles.append(styles[-1] + self._palette.style(_STYLES[kind]))
             elif token.nesting < 0:
@@ -103,9 +107,11 @@ class Inline:
         return self._address(address, title, style)
 
     def _image(self, token: Token, style: Style) -> list[Span]:
-        """A picture is its description and where it would come from; nothing is fetched."""
+        """An image is its description and where it would come from; nothing is fetched."""
         described = self._spans(token.children or [], style) or [("image", style)]
-        return described + self._address(str(token.attrs.get("src", "")), str(token.attrs.get("title", "")), style)
+        return described + self._address(
+            str(token.attrs.get("src", "")), str(token.attrs.get("title", "")), style
+        )
 
     def _address(self, address: str, title: str, style: Style) -> list[Span]:
         shown = visible(address) + (f' "{visible(title)}"' if title else "")

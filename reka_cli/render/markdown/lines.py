@@ -16,13 +16,13 @@ from reka_cli.render.markdown.style import PLAIN, RESET, Palette
 Spans = list[Span]
 
 # Han, kana, hangul and full-width forms may be broken between any two, but not before what closes
-_WIDE = (
-    "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
-)
+_WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
 _CLOSING = "\u3001\u3002\u300d\u300f\u3011\u30fb\u30fc\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f"
 _WORD = re.compile(rf"(?:[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+)\s*|\s+")
 _EMOJI_STYLE = "\ufe0f"
-_WIDE_ALONE = frozenset(map(chr, (*range(0x1F1E6, 0x1F200), *range(0x1F3FB, 0x1F400))))  # halves of flags, skin colours
+_WIDE_ALONE = frozenset(
+    map(chr, (*range(0x1F1E6, 0x1F200), *range(0x1F3FB, 0x1F400)))
+)  # halves of flags, skin colors
 
 
 @lru_cache(4096)
@@ -44,7 +44,7 @@ def cells(text: str) -> int:
     return width
 
 
-def wrapped(spans: Spans, width: int) -> list[Spans]:
+def wrap(spans: Spans, width: int) -> list[Spans]:
     """Break styled text into lines of at most `width` columns, each as early as the text before it allows.
 
     The lines but the last stay as they are when the text goes on after a space or within a word.
@@ -113,11 +113,11 @@ def _cut(spans: Spans, begins: list[int], end: int) -> list[Spans]:
     return lines
 
 
-def shown(spans: Iterable[Span], palette: Palette) -> str:
+def render_line(spans: Iterable[Span], palette: Palette) -> str:
     """Give the text that shows a line: it begins and ends without a style, and has no blanks at its end."""
     out: list[str] = []
     current = ""
-    for text, style in stripped(spans):
+    for text, style in strip_end(spans):
         sequence = palette.sequence(style)
         if sequence != current:
             out.append((RESET if current else "") + sequence)
@@ -128,7 +128,7 @@ def shown(spans: Iterable[Span], palette: Palette) -> str:
     return "".join(out)
 
 
-def stripped(spans: Iterable[Span]) -> Spans:
+def strip_end(spans: Iterable[Span]) -> Spans:
     """Take the blanks at the end of a line away."""
     spans = list(spans)
     while spans:
@@ -162,13 +162,15 @@ class Margin:
         """Go into an item of a list, behind its mark."""
         return self._deeper((mark, style), (" " * cells(mark), PLAIN))
 
-    def quoted(self, style: Style) -> Margin:
+    def inside_quote(self, style: Style) -> Margin:
         """Go into a quotation."""
         return replace(self._deeper(("▌ ", style), ("▌ ", style)), style=style, is_quoted=True)
 
     def _deeper(self, first: Span, rest: Span) -> Margin:
         half = self.width // 2  # at least so much stays for the text
-        return replace(self, first=_fit((*self.first, first), half), rest=_fit((*self.rest, rest), half))
+        return replace(
+            self, first=_fit((*self.first, first), half), rest=_fit((*self.rest, rest), half)
+        )
 
 
 def _fit(spans: tuple[Span, ...], room: int) -> tuple[Span, ...]:

@@ -8,12 +8,16 @@ from reka_cli.render.markdown.draft import Draft
 from reka_cli.render.markdown.screen import Screen
 from reka_cli.render.markdown.style import Palette
 
-_TALLEST_APPENDED = 200  # lines that are kept back for the sake of a table's columns where nothing can be repainted
-_PATIENCE = 16_384  # characters of a block that is kept back until its end, unless it is taller than that
+_TALLEST_APPENDED = (
+    200  # lines that are kept back for the sake of a table's columns where nothing can be repainted
+)
+_PATIENCE = (
+    16_384  # characters of a block that is kept back until its end, unless it is taller than that
+)
 
 
 @dataclass(frozen=True)
-class Look:
+class TerminalInfo:
     """What the other end is: its size, and what it can do.
 
     It `repaints` if the cursor can be moved, it `reflows` if it breaks lines anew when it gets narrower.
@@ -28,7 +32,7 @@ class Look:
 class Page:
     """Lays an answer out and keeps it on the screen; gives what is to be written."""
 
-    def __init__(self, palette: Palette, look: Look) -> None:
+    def __init__(self, palette: Palette, look: TerminalInfo) -> None:
         self._look = look
         self.screen = Screen(look.columns, look.rows)
         self.draft = Draft(palette, look.columns, self._tallest)
@@ -42,10 +46,10 @@ class Page:
         """Take new text, without control characters."""
         self.draft.feed(text)
 
-    def frame(self, look: Look | None = None) -> str:
+    def frame(self, look: TerminalInfo | None = None) -> str:
         """Give what brings the screen up to date."""
-        out = self._resized(look) if look else ""
-        finished = self.draft.finished()
+        out = self._resize(look) if look else ""
+        finished = self.draft.take_finished()
         return out + self.screen.paint(finished, self._open(finished))
 
     def lift(self) -> str:
@@ -64,10 +68,14 @@ class Page:
             self._patience = max(_PATIENCE, 2 * len(self.draft.text))
         return []
 
-    def _resized(self, look: Look) -> str:
+    def _resize(self, look: TerminalInfo) -> str:
         if (look.columns, look.rows) == (self._look.columns, self._look.rows):
             return ""
         self._look = look
-        out = self.screen.resize(look.columns, look.rows, reflows=look.reflows) if look.repaints else ""
+        out = (
+            self.screen.resize(look.columns, look.rows, reflows=look.reflows)
+            if look.repaints
+            else ""
+        )
         self.draft.resize(look.columns, self._tallest)
         return out

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from reka_cli.render.markdown.lines import cells
 from reka_cli.render.markdown.style import RESET
 
-Lines = Sequence[str]
+ScreenLines = Sequence[str]
 
 _ERASE = "\r\x1b[J"  # from the begin of this line to the end of the screen
-_BEGIN_FRAME, _END_FRAME = "\x1b[?2026h", "\x1b[?2026l"  # a terminal that knows them shows all between at once
+_BEGIN_FRAME, _END_FRAME = (
+    "\x1b[?2026h",
+    "\x1b[?2026l",
+)  # a terminal that knows them shows all between at once
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -26,27 +29,37 @@ class Screen:
     def __init__(self, columns: int, rows: int) -> None:
         self.columns = columns
         self.reach = max(1, rows - 1)  # lines
-        self._shown: Lines = []
+        self._shown: ScreenLines = []
         self._gone = 0  # of these lines, so many are out of reach
         self._is_fresh = True  # the cursor is at the begin of an empty line
         self.erased = 0  # lines, for those who count
 
-    def paint(self, finished: Lines, open_: Lines) -> str:
+    def paint(self, finished: ScreenLines, open_: ScreenLines) -> str:
         """Give what makes the screen show finished lines, which are forgotten then, and open ones below."""
         wanted, shown = [*finished, *open_], self._shown
         same = min(self._gone, len(wanted))
         while same < len(shown) and same < len(wanted) and shown[same] == wanted[same]:
             same += 1
         if (changed := self._changed_out_of_reach(finished)) is not None:
-            out = _BEGIN_FRAME + self._erase(len(shown) - self._gone) + self._below(wanted[changed:]) + _END_FRAME
+            out = (
+                _BEGIN_FRAME
+                + self._erase(len(shown) - self._gone)
+                + self._below(wanted[changed:])
+                + _END_FRAME
+            )
             self._gone = 0
         elif same == len(shown):
             out = self._below(wanted[same:])
-        elif same == len(shown) - 1 < len(wanted) and _body(wanted[same]).startswith(_body(shown[same])):
+        elif same == len(shown) - 1 < len(wanted) and _body(wanted[same]).startswith(
+            _body(shown[same])
+        ):
             out = _more(shown[same], wanted[same]) + self._below(wanted[same + 1 :])
         else:
             out = (
-                _BEGIN_FRAME + self._erase(len(shown) - max(same, self._gone)) + self._below(wanted[same:]) + _END_FRAME
+                _BEGIN_FRAME
+                + self._erase(len(shown) - max(same, self._gone))
+                + self._below(wanted[same:])
+                + _END_FRAME
             )
         there = [*shown[: self._gone], *wanted[self._gone :]]
         self._gone = max(max(self._gone, len(wanted) - self.reach) - len(finished), 0)
@@ -81,7 +94,7 @@ class Screen:
         self._is_fresh = True
         return out
 
-    def _changed_out_of_reach(self, finished: Lines) -> int | None:
+    def _changed_out_of_reach(self, finished: ScreenLines) -> int | None:
         """Give the first line that is final and not what stands where it should: it has to be shown again."""
         lines = zip(range(self._gone), finished, self._shown, strict=False)
         return next((index for index, line, shown in lines if _text(line) != _text(shown)), None)
@@ -91,7 +104,7 @@ class Screen:
         self._is_fresh = True
         return (f"\x1b[{lines - 1}A" if lines > 1 else "") + _ERASE
 
-    def _below(self, lines: Lines) -> str:
+    def _below(self, lines: ScreenLines) -> str:
         if not lines:
             return ""
         before = "" if self._is_fresh else "\n"

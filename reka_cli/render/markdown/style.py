@@ -9,7 +9,9 @@ from rich.style import Style
 RESET = "\x1b[0m"
 PLAIN = Style()
 _OWN = {
-    "code": Style.parse("bold cyan"),  # Rich paints it on black, which is not the background of every terminal
+    "code": Style.parse(
+        "bold cyan"
+    ),  # Rich paints it on black, which is not the background of every terminal
     "fence": Style.parse("dim"),
     "plain": PLAIN,
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 from reka_cli.render.markdown.blocks import Block
-from reka_cli.render.markdown.lines import Spans, cells, stripped, wrapped
+from reka_cli.render.markdown.lines import Spans, cells, strip_end, wrap
 from reka_cli.render.markdown.style import Palette
 
 _GAP = 2  # columns between two columns
@@ -22,10 +22,12 @@ def rows_of(table: Block) -> list[Block]:
 def column_widths(rows: Sequence[Block], read: Read, room: int) -> tuple[int, ...]:
     """Give the width of each column; none at all if there is no room for columns."""
     count = max(len(row.children) for row in rows)
-    return fitted([max(1, *(_width(row, index, read) for row in rows)) for index in range(count)], room)
+    return fit_widths(
+        [max(1, *(_width(row, index, read) for row in rows)) for index in range(count)], room
+    )
 
 
-def fitted(wanted: Sequence[int], room: int) -> tuple[int, ...]:
+def fit_widths(wanted: Sequence[int], room: int) -> tuple[int, ...]:
     """Give the widths that columns get of those they want; none at all if there is no room for columns."""
     count = len(wanted)
     left = room - _GAP * (count - 1)
@@ -48,11 +50,11 @@ def _width(row: Block, index: int, read: Read) -> int:
 def row_lines(row: Block, widths: Sequence[int], read: Read, palette: Palette) -> Iterator[Spans]:
     """Give the lines of a row that has its columns."""
     plain = palette.style("plain")
-    columns = [wrapped(read(cell), width) for cell, width in zip(row.children, widths, strict=False)]
+    columns = [wrap(read(cell), width) for cell, width in zip(row.children, widths, strict=False)]
     for parts in zip_longest(*columns):
         line: Spans = []
         for cell, part, width in zip(row.children, parts, widths, strict=False):
-            text = stripped(part or [])
+            text = strip_end(part or [])
             left, right = _padding(cell, text, width)
             line += [(" " * left, plain), *text, (" " * (right + _GAP), plain)]
         yield line
@@ -74,17 +76,19 @@ def rule(widths: Sequence[int], palette: Palette) -> Spans:
     return [((" " * _GAP).join("─" * width for width in widths), palette.style("table.border"))]
 
 
-def record_lines(row: Block, head: Block, read: Read, room: int, palette: Palette) -> Iterator[Spans]:
+def record_lines(
+    row: Block, head: Block, read: Read, room: int, palette: Palette
+) -> Iterator[Spans]:
     """Give the lines of a row for which there are no columns: the name of each column and its cell."""
     between = (": ", palette.style("plain"))
     filled = [cell.text != "" for cell in row.children]
     last = max((index for index, is_filled in enumerate(filled) if is_filled), default=0)
     for name, cell in zip(head.children[: last + 1], row.children, strict=False):
-        yield from wrapped([*read(name), between, *read(cell)], room)
+        yield from wrap([*read(name), between, *read(cell)], room)
 
 
 def text_lines(row: Block, read: Read, room: int, palette: Palette) -> Iterator[Spans]:
     """Give the lines of a row as mere text."""
     between = (" | ", palette.style("plain"))
     spans = [span for cell in row.children if cell.text for span in (between, *read(cell))]
-    yield from wrapped(spans[1:], room)
+    yield from wrap(spans[1:], room)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from reka_cli.cookies.formats._document import Document, host_of_domain, host_of_url
-from reka_cli.cookies.formats.headers import sent_cookies
+from reka_cli.cookies.formats.headers import parse_cookie_header
 from reka_cli.cookies.session import Cookie
 from reka_cli.errors import BadInput, NotLoggedIn
 
@@ -22,7 +22,16 @@ _PARTS = re.compile(_PART, re.DOTALL)
 _PLAIN = re.compile(r"[\w:/.-]{1,256}")
 _WORD = re.compile(rf"\s*+((?:{_PART})++)", re.DOTALL)
 _ANSI_C = re.compile(r"\\(?:u([0-9a-fA-F]{1,4})|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
-_CONTROLS = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_CONTROLS = {
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+}
 _ESCAPED_IN_QUOTES = re.compile(r"\\([\"\\$`\n])")
 _LONGEST_WORD = 1 << 20  # no header is longer
 _OPTION = re.compile(r"(-b|-H|--cookie(?==|\Z)|--header(?==|\Z))=?(.*)", re.DOTALL)
@@ -30,7 +39,9 @@ _TAKES_ANOTHER_URL = ("-e", "--referer", "-x", "--proxy")
 
 _POWERSHELL = re.compile(r"System\.Net\.Cookie\(|\bInvoke-(?:WebRequest|RestMethod)\b")
 _STRING = r"\s*+(\"(?:[^\"`]|`.){0,16384}+\"|'[^']{0,16384}+')\s*+"
-_NET_COOKIE = re.compile(rf"System\.Net\.Cookie\({_STRING},{_STRING}(?:,{_STRING})?(?:,{_STRING})?\)", re.DOTALL)
+_NET_COOKIE = re.compile(
+    rf"System\.Net\.Cookie\({_STRING},{_STRING}(?:,{_STRING})?(?:,{_STRING})?\)", re.DOTALL
+)
 _BACKTICK = re.compile(r"`(.)", re.DOTALL)
 
 _FETCH = re.compile(r"(?:await\s+)?fetch\(\s*[\"'`]https?:")
@@ -45,7 +56,9 @@ def curl_cookies(document: Document) -> list[Cookie] | None:
     for command in _commands(_words(document)):
         host = _host(command)
         for header in _cookie_headers(command):
-            found |= {(cookie.host, cookie.name): cookie for cookie in sent_cookies(header, host)}
+            found |= {
+                (cookie.host, cookie.name): cookie for cookie in parse_cookie_header(header, host)
+            }
     return list(found.values())
 
 
@@ -72,7 +85,7 @@ def fetch_cookies(document: Document) -> list[Cookie] | None:
     if not headers:
         hint = "copy the request again: Copy as fetch (Node.js), or Copy as cURL"
         raise NotLoggedIn(f"{document.source} is a call of fetch without cookies", hint=hint)
-    return [cookie for host, header in headers for cookie in sent_cookies(header, host)]
+    return [cookie for host, header in headers for cookie in parse_cookie_header(header, host)]
 
 
 def _words(document: Document) -> Iterator[str]:
@@ -93,10 +106,10 @@ def _words(document: Document) -> Iterator[str]:
 def _plain_word(word: str) -> str:
     if _PLAIN.fullmatch(word):  # most words, and ten times faster
         return word
-    return _PARTS.sub(_unquoted, word) if len(word) <= _LONGEST_WORD else ""
+    return _PARTS.sub(_unquote, word) if len(word) <= _LONGEST_WORD else ""
 
 
-def _unquoted(match: re.Match[str]) -> str:
+def _unquote(match: re.Match[str]) -> str:
     part = match[0]
     if part.startswith("$'"):
         return _ANSI_C.sub(_control, part[2:-1])
@@ -160,7 +173,11 @@ def _fetch_calls(text: str) -> Iterator[tuple[str, str | None]]:
         except (ValueError, RecursionError):
             return  # not `continue`: each of these errors counts the lines from the beginning
         headers = options.get("headers")
-        named = {key.lower(): value for key, value in headers.items()} if isinstance(headers, dict) else {}
+        named = (
+            {key.lower(): value for key, value in headers.items()}
+            if isinstance(headers, dict)
+            else {}
+        )
         header = named.get("cookie")
         yield host_of_url(match[1]), header if isinstance(header, str) else None
 

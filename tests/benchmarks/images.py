@@ -1,4 +1,4 @@
-"""Pictures: what sending a large one costs beside a raw upload, and making one ready beside decoding all of it.
+"""Images: what sending a large one costs beside a raw upload, and making one ready beside decoding all of it.
 
 Everything is measured in processes of its own, in turns, because a shared machine drifts from minute to minute.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks import Row, Section
 
-_OURSELVES = "benchmarks.pictures"
+_OURSELVES = "benchmarks.images"
 _LARGE = (3200, 2500)  # pixels of noise, about 20 MB as a JPEG
 _PHOTO = (8064, 6048)  # 48 million
 _ANSWER = b'data: {"type": "model", "text": "hi", "finish_reason": "stop"}\n\n'
@@ -53,24 +53,30 @@ def measure(*, quick: bool) -> Section:
         costs: dict[str, list[Cost]] = {way: [] for way in ways}
         for _ in range(3 if quick else 9):
             for way in ways:
-                costs[way].append(_cost(way, photo if way in ("ready", "decode") else large, url, folder))
+                costs[way].append(
+                    _cost(way, photo if way in ("ready", "decode") else large, url, folder)
+                )
     rows = [*_sending(costs, "web"), *_sending(costs, "api"), *_preparing(costs)]
     return Section(rows, [_table(costs)])
 
 
 def _sending(costs: dict[str, list[Cost]], way: str) -> list[Row]:
     name = "the web session" if way == "web" else "the API"
-    memory = _middle(costs[way], lambda one: one.peak_mib) - _middle(costs["import"], lambda one: one.peak_mib)
+    memory = _middle(costs[way], lambda one: one.peak_mib) - _middle(
+        costs["import"], lambda one: one.peak_mib
+    )
     time_ = _ratio(costs[way], costs["raw"], lambda one: one.wall_s)
     return [
-        Row(f"20 MB picture to {name}: memory above imports", memory, 8, "MiB"),
-        Row(f"20 MB picture to {name}: time / raw upload of the file", time_, 1.3, "x"),
+        Row(f"20 MB image to {name}: memory above imports", memory, 8, "MiB"),
+        Row(f"20 MB image to {name}: time / raw upload of the file", time_, 1.3, "x"),
     ]
 
 
 def _preparing(costs: dict[str, list[Cost]]) -> list[Row]:
     ready, name = costs["ready"], "48 megapixel JPEG made ready"
-    fastest = min(one.own_s for one in ready)  # what it takes; the rest is what else the machine does
+    fastest = min(
+        one.own_s for one in ready
+    )  # what it takes; the rest is what else the machine does
     ratio = _ratio(ready, costs["decode"], lambda one: one.own_s)
     return [
         Row(f"{name}: time", fastest, 0.5, "s"),
@@ -91,7 +97,8 @@ def _table(costs: dict[str, list[Cost]]) -> str:
     lines = ["| | process, ms | the work in it, ms | memory, MiB |", "| --- | ---: | ---: | ---: |"]
     for way, name in told.items():
         wall_s, own_s, peak_mib = (
-            _middle(costs[way], of) for of in (lambda one: one.wall_s, lambda one: one.own_s, lambda one: one.peak_mib)
+            _middle(costs[way], of)
+            for of in (lambda one: one.wall_s, lambda one: one.own_s, lambda one: one.peak_mib)
         )
         lines.append(f"| {name} | {wall_s * 1e3:.0f} | {own_s * 1e3:.0f} | {peak_mib:.0f} |")
     return "\n".join(lines)
@@ -108,7 +115,9 @@ def _ratio(ours: list[Cost], theirs: list[Cost], of: Callable[[Cost], float]) ->
 def _cost(way: str, path: Path, url: str, home: str) -> Cost:
     started = time.perf_counter()
     command = [sys.executable, "-m", _OURSELVES, way, str(path), url]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | {"REKA_HOME": home}, check=True)
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, env=os.environ | {"REKA_HOME": home}, check=True
+    )
     wall_s = time.perf_counter() - started
     own_s, peak_mib = map(float, ended.stdout.split())
     return Cost(wall_s, peak_mib, own_s)
@@ -118,7 +127,9 @@ def _cost(way: str, path: Path, url: str, home: str) -> Cost:
 def _sink() -> Iterator[str]:
     """Run a server that takes everything and says little."""
     command = [sys.executable, "-m", _OURSELVES, "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout
         try:
             yield server.stdout.readline().strip()
@@ -138,11 +149,15 @@ def _make_photo(path: Path) -> None:
 
     width, height = _PHOTO
     noise = random.Random(2)
-    coarse = Image.frombytes("RGB", (width // 24, height // 24), noise.randbytes(width // 24 * (height // 24) * 3))
+    coarse = Image.frombytes(
+        "RGB", (width // 24, height // 24), noise.randbytes(width // 24 * (height // 24) * 3)
+    )
     fine = Image.frombytes("RGB", (1024, 1024), noise.randbytes(3 << 20)).resize(_PHOTO)
     turned = Image.Exif()
     turned[0x0112] = 6
-    Image.blend(coarse.resize(_PHOTO, Image.Resampling.BICUBIC), fine, 0.12).save(path, "JPEG", quality=92, exif=turned)
+    Image.blend(coarse.resize(_PHOTO, Image.Resampling.BICUBIC), fine, 0.12).save(
+        path, "JPEG", quality=92, exif=turned
+    )
 
 
 def _be(way: str, path: str, url: str) -> None:
@@ -168,11 +183,13 @@ def _peak_mib() -> float:
 def _decode(path: str) -> None:
     from PIL import Image, ImageOps
 
-    with Image.open(path) as picture:
-        picture.load()
-        scale = 2048 / max(picture.size)
-        size = round(picture.width * scale), round(picture.height * scale)
-        ImageOps.exif_transpose(picture.resize(size, Image.Resampling.BICUBIC)).save(io.BytesIO(), "JPEG", quality=90)
+    with Image.open(path) as image:
+        image.load()
+        scale = 2048 / max(image.size)
+        size = round(image.width * scale), round(image.height * scale)
+        ImageOps.exif_transpose(image.resize(size, Image.Resampling.BICUBIC)).save(
+            io.BytesIO(), "JPEG", quality=90
+        )
 
 
 def _send(way: str, path: str, url: str) -> None:
@@ -180,7 +197,7 @@ def _send(way: str, path: str, url: str) -> None:
 
     from reka_cli import Client
     from reka_cli.config import Config
-    from reka_cli.images import Preparation, prepare  # noqa: F401 - as the next: what every way is to import
+    from reka_cli.images import Preparation, pipeline  # noqa: F401 - as the next: what every way is to import
     from reka_cli.providers import api, web  # noqa: F401
 
     config = Config(Path(os.environ["REKA_HOME"]), web_base=url, token="t", api_base=f"{url}/v1")
@@ -188,7 +205,7 @@ def _send(way: str, path: str, url: str) -> None:
         with open(path, "rb") as file:  # noqa: PTH123
             requests.post(f"{url}/raw", data=file, timeout=60)
     elif way != "import":
-        client = Client(way, model="m", config=config, pictures=Preparation(max_side=0))
+        client = Client(way, model="m", config=config, preparation=Preparation(max_side=0))
         assert client.ask("hello", [path]).read() == "hi"
 
 

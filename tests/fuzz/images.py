@@ -1,4 +1,4 @@
-"""Files that are to be pictures: refused in our words, or made ready so that nothing of their pixels is lost."""
+"""Files that are to be images: refused in our words, or made ready so that nothing of their pixels is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from reka_cli.messages import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 
-_PREPARATIONS = (Preparation(), Preparation(max_side=16), Preparation(max_side=0, keep_metadata=True))
+_PREPARATIONS = (
+    Preparation(),
+    Preparation(max_side=16),
+    Preparation(max_side=0, keep_metadata=True),
+)
 
 
 def once(rng: random.Random) -> None:
@@ -54,14 +58,16 @@ def _check(image: Image, wanted: Preparation) -> None:
         and wanted == Preparation()
     ):
         before = _pixels(original.data)
-        assert before is None or before == _pixels(image.data), "without its metadata it looks different"
+        assert before is None or before == _pixels(image.data), (
+            "without its metadata it looks different"
+        )
 
 
 def _pixels(data: bytes) -> bytes | None:
     """Give what Pillow decodes, None if it does not."""
     try:
-        with Pillow.open(io.BytesIO(data)) as picture:
-            return picture.convert("RGBA").tobytes()
+        with Pillow.open(io.BytesIO(data)) as image:
+            return image.convert("RGBA").tobytes()
     except Exception:
         return None
 

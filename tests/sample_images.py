@@ -1,4 +1,4 @@
-"""Pictures for tests, made by Pillow: every format, every orientation, metadata, colours that few programs expect."""
+"""Images for tests, made by Pillow: every format, every orientation, metadata, colors that few programs expect."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageChops, ImageStat
 
-GPS_NOTE = "Hinter dem Deich 7"  # found by its bytes wherever the place of a picture is kept
+GPS_NOTE = "Hinter dem Deich 7"  # found by its bytes wherever the place of an image is kept
 AS_THEY_ARE = ("JPEG", "PNG", "GIF", "WEBP")
 CONVERTED = ("AVIF", "HEIF", "BMP", "PPM", "TIFF", "PDF")
 
-# how an upright picture is stored so that each orientation is right: EXIF 2.32, 4.6.4 A
+# how an upright image is stored so that each orientation is right: EXIF 2.32, 4.6.4 A
 TURNED_BACK: dict[int, Callable[[Pillow.Image], Pillow.Image]] = {
     1: lambda one: one,
     2: lambda one: one.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT),
@@ -31,21 +31,21 @@ pillow_heif.register_heif_opener()
 
 
 def photo(size: tuple[int, int] = (60, 40), mode: str = "RGB") -> Pillow.Image:
-    """Smooth colours with many values, no two corners alike."""
+    """Smooth colors with many values, no two corners alike."""
     coarse = Pillow.frombytes("RGB", (6, 4), random.Random(7).randbytes(72))
     return coarse.resize(size, Pillow.Resampling.BICUBIC).convert(mode)
 
 
-def encoded(picture: Pillow.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Pillow.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def decoded(data: bytes) -> Pillow.Image:
-    with Pillow.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return picture.copy()
+    with Pillow.open(io.BytesIO(data)) as image:
+        image.load()
+        return image.copy()
 
 
 def exif(orientation: int | None = None) -> Pillow.Exif:

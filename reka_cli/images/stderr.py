@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Lead standard error nowhere meanwhile, if this is the main thread.
 
     A process has but one, and another thread must not keep an error from being told that ends the process.

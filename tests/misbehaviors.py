@@ -1,4 +1,4 @@
-"""How a question ends for each misbehaviour of the service: given for text on either wire, derived for other formats."""
+"""How a question ends for each misbehavior of the service: given for text on either protocol, derived for other formats."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from reka_cli import errors, render
 
 FORMATS = tuple(name for name in render.names() if name != "auto")  # which is one of the others
-WIRES = ("web", "api")
+PROTOCOLS = ("web", "api")
 
-WHOLE = (
-    "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
-)
+WHOLE = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: hello\n"
 HALF = "This is the sandbox of reka-cli: a stand-in for Reka,\n"
 TRACE = "The sandbox does not think: this stands for a trace of reasoning."
 ESCAPES = "\x1b]52;c;c2FuZGJveA==\x07\x1b[31m\x1b]0;title\x1b\\\x9b2J\x07\r"
 LOGIN_HINT = "hint: log in at https://space.reka.ai in a browser, then: reka-cli login\n"
-KEY_HINT = "hint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
+KEY_HINT = (
+    "hint: reka-cli login --api-key (keys: https://developer.reka.ai), or export REKA_API_KEY=...\n"
+)
 CUT_OFF = "error: the answer was cut off"
 NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
 MORE_TIME = "hint: --timeout SECONDS allows more time\n"
@@ -37,7 +37,11 @@ TRICKS = (
     "\x1b[31mred \x1b]8;;https://evil.example/\x1b\\a link\x1b]8;;\x1b\\ \x9b2J\x1bP$q\x1b\\ \u202ereversed\u202c "
     "\x1b[201~ \x07\r\n\x1b]0;title\x07"
 )
-CODES = {cls.exit_code: cls.code for cls in vars(errors).values() if isinstance(cls, type) and hasattr(cls, "code")}
+CODES = {
+    cls.exit_code: cls.code
+    for cls in vars(errors).values()
+    if isinstance(cls, type) and hasattr(cls, "code")
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class Row:
         return "was silent" in self.stderr
 
     def at(self, host: str, total_s: float) -> Row:
-        return replace(self, stderr=self.stderr.replace("HOST", host).replace("TOTAL", f"{total_s:g}"))
+        return replace(
+            self, stderr=self.stderr.replace("HOST", host).replace("TOTAL", f"{total_s:g}")
+        )
 
 
 def good(stderr: str = "", **answer: Any) -> Row:
@@ -83,9 +89,17 @@ def tokens(put_in: int | None, put_out: int | None) -> dict[str, int | None]:
 
 IN_VAIN = Row(8, "", f"error: no whole answer within TOTAL s\n{MORE_TIME}")
 HALF_IN_VAIN = replace(IN_VAIN, stdout=HALF)
-NO_HTTP = Row(9, "", "error: the connection to HOST failed: what answers there does not speak HTTP\n")
+NO_HTTP = Row(
+    9, "", "error: the connection to HOST failed: what answers there does not speak HTTP\n"
+)
 CUT = Row(10, HALF, f"{CUT_OFF}: the connection to HOST failed: it ended in the middle\n")
-ESCAPED = Row(0, WHOLE, "", deltas=ESCAPES + WHOLE[:-1], answer={"text": ESCAPES + WHOLE[:-1], "usage": tokens(21, 21)})
+ESCAPED = Row(
+    0,
+    WHOLE,
+    "",
+    deltas=ESCAPES + WHOLE[:-1],
+    answer={"text": ESCAPES + WHOLE[:-1], "usage": tokens(21, 21)},
+)
 WEB: dict[str, Row] = {
     "400": Row(5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
     "401": Row(3, "", f"error: HOST answered 401: Unauthorized\n{LOGIN_HINT}"),
@@ -96,7 +110,9 @@ WEB: dict[str, Row] = {
     "413": Row(5, "", f"error: HOST answered 413 ({HTTPStatus(413).phrase})\n"),
     "422": Row(5, "", "error: HOST answered 422: field required\n"),
     "429": Row(6, "", "error: HOST answered 429: slow down\n"),
-    "429-later": Row(6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n", retry_after_s=3600.0),
+    "429-later": Row(
+        6, "", "error: HOST answered 429: slow down (try again in 3600 s)\n", retry_after_s=3600.0
+    ),
     "429-once": Row(6, "", "error: HOST answered 429: slow down\n", retry_after_s=0.0),
     "500": Row(7, "", "error: HOST answered 500: internal error\n"),
     "502": Row(7, "", "error: HOST answered 502 (Bad Gateway)\n"),
@@ -104,8 +120,14 @@ WEB: dict[str, Row] = {
     "503-once": Row(7, "", "error: HOST answered 503: overloaded\n", retry_after_s=0.0),
     "504": Row(7, "", "error: HOST answered 504 (Gateway Timeout)\n"),
     "html": Row(4, "", "error: HOST answered with a web page (200) where an answer was due\n"),
-    "redirect": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n"),
-    "hang-up": Row(9, "", "error: the connection to HOST failed: it was closed without an answer\n"),
+    "redirect": Row(
+        4,
+        "",
+        "error: HOST answered with a redirect to elsewhere.invalid (302) where an answer was due\n",
+    ),
+    "hang-up": Row(
+        9, "", "error: the connection to HOST failed: it was closed without an answer\n"
+    ),
     "silent": IN_VAIN,
     "empty": Row(10, "", "error: the answer is empty\n"),
     "nothing": Row(10, "", NO_END),
@@ -120,7 +142,10 @@ WEB: dict[str, Row] = {
     "error-field": Row(7, HALF, "error: the service reported an error: the sandbox gives up\n"),
     "rewrite": Row(
         0,
-        HALF + WHOLE.removeprefix("This is the sandbox of reka-cli: a s").replace("tand-in", "ubstitute"),
+        HALF
+        + WHOLE.removeprefix("This is the sandbox of reka-cli: a s").replace(
+            "tand-in", "ubstitute"
+        ),
         REWROTE,
         answer={"text": WHOLE[:-1].replace("stand-in", "substitute")},
     ),
@@ -179,12 +204,30 @@ WEB: dict[str, Row] = {
     "205": Row(10, "", NO_END),
     "206": Row(7, "", "error: HOST answered 206 (Partial Content)\n"),
     "300": Row(7, "", "error: HOST answered 300 (Multiple Choices)\n"),
-    "301": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (301) where an answer was due\n"),
-    "303": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (303) where an answer was due\n"),
+    "301": Row(
+        4,
+        "",
+        "error: HOST answered with a redirect to elsewhere.invalid (301) where an answer was due\n",
+    ),
+    "303": Row(
+        4,
+        "",
+        "error: HOST answered with a redirect to elsewhere.invalid (303) where an answer was due\n",
+    ),
     "304": Row(7, "", "error: HOST answered 304 (Not Modified)\n"),
-    "307": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (307) where an answer was due\n"),
-    "308": Row(4, "", "error: HOST answered with a redirect to elsewhere.invalid (308) where an answer was due\n"),
-    "redirect-loop": Row(4, "", "error: HOST answered with a redirect (302) where an answer was due\n"),
+    "307": Row(
+        4,
+        "",
+        "error: HOST answered with a redirect to elsewhere.invalid (307) where an answer was due\n",
+    ),
+    "308": Row(
+        4,
+        "",
+        "error: HOST answered with a redirect to elsewhere.invalid (308) where an answer was due\n",
+    ),
+    "redirect-loop": Row(
+        4, "", "error: HOST answered with a redirect (302) where an answer was due\n"
+    ),
     "retry-negative": Row(6, "", "error: HOST answered 429 (Too Many Requests)\n"),
     "retry-huge": Row(
         6,
@@ -214,7 +257,9 @@ WEB: dict[str, Row] = {
     "two-framings": good(),
     "odd-framing": good(),
     "http-1.0": good(),
-    "reset-later": Row(10, HALF, f"{CUT_OFF}: the connection to HOST failed: connection reset by peer\n"),
+    "reset-later": Row(
+        10, HALF, f"{CUT_OFF}: the connection to HOST failed: connection reset by peer\n"
+    ),
     "gzip": good(),
     "deflate": good(),
     "brotli": Row(7, "", f"{UNREADABLE}: it is compressed (br), which nobody asked for\n"),
@@ -254,8 +299,12 @@ WEB: dict[str, Row] = {
     "raw-null": Row(7, HALF, NOT_JSON),
     "no-object": Row(7, HALF, "error: the service sent an answer that is no object\n"),
     "no-text": Row(7, HALF, "error: the service sent an answer whose text is no text\n"),
-    "odd-reason": Row(10, HALF, "error: the service ended its answer with something else, not with 'stop'\n"),
-    "capital-reason": Row(10, WHOLE, "error: the service ended its answer with 'STOP', not with 'stop'\n"),
+    "odd-reason": Row(
+        10, HALF, "error: the service ended its answer with something else, not with 'stop'\n"
+    ),
+    "capital-reason": Row(
+        10, WHOLE, "error: the service ended its answer with 'STOP', not with 'stop'\n"
+    ),
     "large-counts": good(usage=tokens(None, None)),
     "odd-counts": good(usage=tokens(None, None)),
     "negative-counts": good(usage=tokens(None, None)),
@@ -264,19 +313,27 @@ WEB: dict[str, Row] = {
     "half-characters": good_of(
         WHOLE.replace("stand-in", "stand\ufffdin"), WHOLE[:-1].replace("stand-in", "stand\ud83din")
     ),
-    "tricks": good_of(f"red a link  <U+202E>reversed<U+202C>  \n{WHOLE}", TRICKS + WHOLE[:-1], usage=tokens(27, 27)),
+    "tricks": good_of(
+        f"red a link  <U+202E>reversed<U+202C>  \n{WHOLE}",
+        TRICKS + WHOLE[:-1],
+        usage=tokens(27, 27),
+    ),
 }
 KEY_REFUSED = Row(3, "", f"error: HOST answered 401: Unauthorized\n{KEY_HINT}")
 THOUGHT = {"reasoning": TRACE, "usage": tokens(1, 32)}
-# where the API's wire ends otherwise than the web session
+# where the API's protocol ends otherwise than the web session
 API: dict[str, Row] = (
     WEB
     | {
         "401": KEY_REFUSED,
         "401-once": KEY_REFUSED,  # there is no fresh key to be had
         "endless-text": Row(7, HALF[:-1] + "x" * (1953 << 14) + "\n", TOO_LONG_ANSWER),
-        "endless-blanks": Row(7, HALF, "error: the service sent more than 1 MB of blanks in a row\n"),
-        "endless-reasoning": Row(7, HALF, TOO_LONG_ANSWER, answer={"reasoning": "x" * (1953 << 14)}),
+        "endless-blanks": Row(
+            7, HALF, "error: the service sent more than 1 MB of blanks in a row\n"
+        ),
+        "endless-reasoning": Row(
+            7, HALF, TOO_LONG_ANSWER, answer={"reasoning": "x" * (1953 << 14)}
+        ),
         "flip-flop": good(),
         "after-reason": Row(
             10,
@@ -287,9 +344,11 @@ API: dict[str, Row] = (
         "odd-reason": Row(10, HALF, NO_END),
         "tricks": replace(WEB["tricks"], answer={**WEB["tricks"].answer, "usage": tokens(1, 27)}),
         "osc52": replace(ESCAPED, answer={**ESCAPED.answer, "usage": tokens(1, 21)}),
-        "rewrite": good(),  # on a wire of deltas nothing can be taken back
+        "rewrite": good(),  # on a protocol of deltas nothing can be taken back
         "take-back": good(),
-        "blanks": Row(0, "  " + WHOLE, "", answer={"text": "  " + WHOLE[:-1]}),  # an indentation may be meant
+        "blanks": Row(
+            0, "  " + WHOLE, "", answer={"text": "  " + WHOLE[:-1]}
+        ),  # an indentation may be meant
         "done-only": good(usage=None),
         "finish-only": good(usage=None),
         "hang-after-end": good(usage=None),
@@ -320,17 +379,23 @@ class Told:
     aside: object
 
 
-def expected(row: Row, wire: str, fault: str, format_: str) -> Told:
-    notices = [line.removeprefix("notice: ") for line in row.stderr.splitlines() if line.startswith("notice: ")]
+def expected(row: Row, protocol: str, fault: str, format_: str) -> Told:
+    notices = [
+        line.removeprefix("notice: ")
+        for line in row.stderr.splitlines()
+        if line.startswith("notice: ")
+    ]
     deltas = row.stdout[:-1] if row.deltas is None else row.deltas
     error = [] if row.exit_code == 0 else [{"error": _error(row, len(deltas))}]
     if not render.is_for_programs(format_):
         return Told(row.exit_code, _shape(row.stdout, format_), row.stderr)
-    whole = None if error else _answer(row, wire, fault)
+    whole = None if error else _answer(row, protocol, fault)
     if format_ == "json":
-        return Told(row.exit_code, [whole] if whole else [], [*({"notice": one} for one in notices), *error])
+        return Told(
+            row.exit_code, [whole] if whole else [], [*({"notice": one} for one in notices), *error]
+        )
     streamed = {
-        "start": {"provider": wire, "model": f"sandbox-{fault}"},
+        "start": {"provider": protocol, "model": f"sandbox-{fault}"},
         "deltas": brief(deltas),
         "reasoning": brief(row.answer.get("reasoning") or ""),
         "notices": notices,
@@ -356,11 +421,15 @@ def brief(text: str) -> str:
     """Give a short text as it is, and what tells a long one from another: the table has some of 32 MB."""
     if len(text) < 1 << 20:
         return text
-    return f"{len(text)} characters with {sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return (
+        f"{len(text)} characters with {sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    )
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    return [{k: v for k, v in json.loads(line).items() if k not in _TIMES} for line in text.splitlines()]
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in _TIMES} for line in text.splitlines()
+    ]
 
 
 _TIMES = ("first_token_s", "total_s")
@@ -370,7 +439,10 @@ def _streamed(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Put events together, whatever pieces a text came in."""
     first, *events, last = lines
     kinds = ("delta", "reasoning", "notice")
-    texts = {kind: [event.pop("text") for event in events if event == {**event, "type": kind}] for kind in kinds}
+    texts = {
+        kind: [event.pop("text") for event in events if event == {**event, "type": kind}]
+        for kind in kinds
+    }
     assert [event for event in events if event["type"] not in kinds] == []
     assert (first.pop("type"), last.pop("type")) in (("start", "end"), ("start", "error"))
     return {
@@ -394,16 +466,16 @@ def _error(row: Row, partial_chars: int) -> dict[str, Any]:
     }
 
 
-def _answer(row: Row, wire: str, fault: str) -> dict[str, Any]:
+def _answer(row: Row, protocol: str, fault: str) -> dict[str, Any]:
     return {
         "schema": "reka-cli/answer/1",
-        "provider": wire,
+        "provider": protocol,
         "model": f"sandbox-{fault}",
-        "model_served": {"web": None, "api": "default"}[wire],
+        "model_served": {"web": None, "api": "default"}[protocol],
         "text": WHOLE[:-1],
         "reasoning": None,
         "finish_reason": "stop",
-        "usage": tokens({"web": 20, "api": 1}[wire], 20),
+        "usage": tokens({"web": 20, "api": 1}[protocol], 20),
         "images": [],
         "attempts": 1,
         **row.answer,

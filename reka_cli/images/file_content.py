@@ -11,11 +11,19 @@ from typing import BinaryIO
 
 from reka_cli.errors import BadInput
 from reka_cli.escapes import one_line
-from reka_cli.files import reading
-from reka_cli.images.preparation import LARGEST
+from reka_cli.files import translate_read_errors
+from reka_cli.images.preparation import MAX_IMAGE_BYTES
 from reka_cli.messages import BLOCK_BYTES
 
-__all__ = ["LARGEST", "Content", "Found", "InMemory", "OnDisk", "Parts", "Span"]
+__all__ = [
+    "MAX_IMAGE_BYTES",
+    "ByteRange",
+    "Content",
+    "ContentParts",
+    "FoundImage",
+    "InMemory",
+    "OnDisk",
+]
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,8 @@ class InMemory:
         return len(self.data)
 
     def open(self) -> BinaryIO:
-        """Give a seekable file, to be closed."""
+        """Return a seekable file, to be closed."""
         return io.BytesIO(self.data)
-
-    def head(self, count: int) -> bytes:
-        return self.data[:count]
 
 
 @dataclass(frozen=True)
@@ -51,35 +56,45 @@ class OnDisk:
         return cls(path, found.st_size, _stamp(found))
 
     def open(self) -> BinaryIO:
-        """Give a seekable file, to be closed; raise BadInput if it is no longer what was found, or cannot be read."""
-        with reading(self.path):
-            file = self.path.open("rb")
+        """Return a seekable file, to be closed; a small one is read at once, which is cheaper.
+
+        Raises BadInput if it cannot be read or is no longer what was found.
+        """
+        with translate_read_errors(self.path):
+            file = self.path.open("rb", buffering=0)
         try:
-            self.check(file)
-        except BadInput:
+            data = None
+            if self.size_bytes <= BLOCK_BYTES:
+                with translate_read_errors(self.path):
+                    data = file.read(self.size_bytes)
+            self.check_unchanged(file)
+        except BaseException:
             file.close()
             raise
-        return file
+        if data is None:
+            return io.BufferedReader(file)
+        file.close()
+        if len(data) != self.size_bytes:
+            raise self.changed_error()
+        return io.BytesIO(data)
 
-    def check(self, file: BinaryIO) -> None:
-        """Raise BadInput unless the open file is what was found."""
-        if _stamp(os.fstat(file.fileno())) != self.stamp:
-            raise self.changed()
+    def check_unchanged(self, file: BinaryIO | io.FileIO) -> None:
+        """Raise BadInput unless the open file is still what was found."""
+        if not isinstance(file, io.BytesIO) and _stamp(os.fstat(file.fileno())) != self.stamp:
+            raise self.changed_error()
 
-    def changed(self) -> BadInput:
-        return BadInput(f"{one_line(self.path.name)} was changed while it was being read", hint="ask again")
-
-    def head(self, count: int) -> bytes:
-        with self.open() as file:
-            return file.read(count)
+    def changed_error(self) -> BadInput:
+        return BadInput(
+            f"{one_line(self.path.name)} was changed while it was being read", hint="ask again"
+        )
 
 
 Content = InMemory | OnDisk
 
 
 @dataclass(frozen=True)
-class Found:
-    """A picture as the user has it: `label` is the NAME of NAME=X, `fragment` what followed `#`, without it."""
+class FoundImage:
+    """An image as the user has it: `label` is the NAME of NAME=X, `fragment` what followed `#`, without it."""
 
     content: Content
     name: str
@@ -88,7 +103,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """`length` bytes of a content, from `start`."""
 
     content: Content
@@ -98,39 +113,43 @@ class Span:
     def blocks(self) -> Iterator[bytes]:
         if isinstance(self.content, InMemory):
             view = memoryview(self.content.data)[self.start : self.start + self.length]
-            yield from (bytes(view[at : at + BLOCK_BYTES]) for at in range(0, self.length, BLOCK_BYTES))
+            yield from (
+                bytes(view[at : at + BLOCK_BYTES]) for at in range(0, self.length, BLOCK_BYTES)
+            )
             return
         with self.content.open() as file:
             file.seek(self.start)
             left = self.length
             while left:
                 block = file.read(min(left, BLOCK_BYTES))
-                # before a block goes out, so that nobody gets a picture that is half of one and half of another
-                self.content.check(file)
+                # before a block goes out, so that nobody gets an image that is half of one and half of another
+                self.content.check_unchanged(file)
                 if not block:
-                    raise self.content.changed()
+                    raise self.content.changed_error()
                 left -= len(block)
                 yield block
 
 
 @dataclass(frozen=True)
-class Parts:
+class ContentParts:
     """What is sent, in order; `blocks` gives it from the start each time."""
 
-    pieces: tuple[bytes | Span, ...]
+    pieces: tuple[bytes | ByteRange, ...]
 
     @classmethod
-    def whole(cls, content: Content) -> Parts:
-        return cls((Span(content, 0, content.size_bytes),))
+    def whole(cls, content: Content) -> ContentParts:
+        return cls((ByteRange(content, 0, content.size_bytes),))
 
     @property
     def size_bytes(self) -> int:
-        return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in self.pieces)
+        return sum(
+            piece.length if isinstance(piece, ByteRange) else len(piece) for piece in self.pieces
+        )
 
     def blocks(self) -> Iterator[bytes]:
         """Give the bytes in blocks; raise BadInput if a file is no longer what was found."""
         for piece in self.pieces:
-            yield from piece.blocks() if isinstance(piece, Span) else (piece,)
+            yield from piece.blocks() if isinstance(piece, ByteRange) else (piece,)
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:

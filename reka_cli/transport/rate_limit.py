@@ -9,16 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reka_cli.files import locked, read_state, replace_state
+from reka_cli.files import hold_lock, read_state, replace_state
 
-Limits = dict[str, dict[str, float]]  # base URL -> "until" (no request before) and "turn" (the next one's)
+RateLimits = dict[
+    str, dict[str, float]
+]  # base URL -> "until" (no request before) and "turn" (the next one's)
 
 _APART_S = 0.25  # between two requests after a limit: who comes later hears of the next limit first
 _REMEMBERED_S = 30.0  # how long after a limit requests keep apart
 _LONGEST_S = 3600.0  # what a service asks for beyond that is asked again
 
 
-class SharedPace:
+class SharedRateLimits:
     """The limits that services asked for, in one file of `folder`; where it cannot be kept there are none.
 
     Times are seconds since the epoch, for that is the clock that processes share.
@@ -28,21 +30,26 @@ class SharedPace:
         self._folder = folder
         self._path = folder / "limits.json"
 
-    def learn(self, base_url: str, wait_s: float) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether no service asked for a limit lately."""
+        return not self._path.exists()
+
+    def record_limit(self, base_url: str, wait_s: float) -> None:
         """Keep that the service wants no request for `wait_s` seconds."""
         until = time.time() + min(wait_s, _LONGEST_S)
 
-        def change(limits: Limits) -> None:
+        def change(limits: RateLimits) -> None:
             known = limits.get(base_url, {"until": 0.0, "turn": 0.0})
             limits[base_url] = {**known, "until": max(until, known["until"])}
 
         self._change(change)
 
-    def turn_s(self, base_url: str) -> float:
+    def take_turn_s(self, base_url: str) -> float:
         """Take the next turn and give the seconds until then; 0.0 where there was no limit of late."""
         waits = [0.0]
 
-        def change(limits: Limits) -> None:
+        def change(limits: RateLimits) -> None:
             if known := limits.get(base_url):
                 now = time.time()
                 turn = max(now, known["until"], known["turn"])
@@ -53,15 +60,15 @@ class SharedPace:
             self._change(change)
         return waits[-1]
 
-    def limited_s(self, base_url: str) -> float:
+    def remaining_wait_s(self, base_url: str) -> float:
         """Give the seconds for which the service wants no request; 0.0 if it takes them."""
         known = _read(self._path).get(base_url)
         return max(0.0, known["until"] - time.time()) if known else 0.0
 
-    def _change(self, change: Callable[[Limits], None]) -> None:
+    def _change(self, change: Callable[[RateLimits], None]) -> None:
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked(self._folder / "limits.lock"):
+            with hold_lock(self._folder / "limits.lock"):
                 limits = _read(self._path)
                 change(limits)
                 if limits:
@@ -70,17 +77,23 @@ class SharedPace:
                     self._path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Limits:
+def _read(path: Path) -> RateLimits:
     try:
         content = json.loads(read_state(path))
     except (OSError, ValueError, RecursionError):
         return {}
-    return {url: one for url, one in content.items() if _is_current(one)} if isinstance(content, dict) else {}
+    return (
+        {url: one for url, one in content.items() if _is_current(one)}
+        if isinstance(content, dict)
+        else {}
+    )
 
 
 def _is_current(one: Any) -> bool:
     """Whether it is a limit, of our time: a clock that was set back must not make us wait for ever."""
-    if not isinstance(one, dict) or not all(isinstance(one.get(key), float) for key in ("until", "turn")):
+    if not isinstance(one, dict) or not all(
+        isinstance(one.get(key), float) for key in ("until", "turn")
+    ):
         return False
     now = time.time()
     until, turn = one["until"], one["turn"]

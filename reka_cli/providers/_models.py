@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reka_cli.errors import BadInput, ServiceError
-from reka_cli.files import locked, read_state, replace_state
+from reka_cli.files import hold_lock, read_state, replace_state
 
 _LIFE_S = 86_400.0
 _MOST_TOKENS = 1 << 53
@@ -39,11 +39,13 @@ class Model:
     def cost_usd(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         if None in (self.input_usd, self.output_usd, input_tokens, output_tokens):
             return None
-        return (input_tokens or 0) * (self.input_usd or 0) + (output_tokens or 0) * (self.output_usd or 0)
+        return (input_tokens or 0) * (self.input_usd or 0) + (output_tokens or 0) * (
+            self.output_usd or 0
+        )
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ModelList:
     """A list of models, and when it was got (seconds since the epoch)."""
 
     models: tuple[Model, ...]
@@ -62,10 +64,12 @@ class Catalogue:
         from difflib import get_close_matches
 
         near = get_close_matches(model_id, by_id, 3, 0.4) or list(by_id)[:3]
-        raise BadInput(f"there is no model {model_id!r} here", hint=f"-m {' | '.join(near)}" if near else None)
+        raise BadInput(
+            f"there is no model {model_id!r} here", hint=f"-m {' | '.join(near)}" if near else None
+        )
 
 
-def parse(payload: Any) -> tuple[Model, ...]:
+def parse_models(payload: Any) -> tuple[Model, ...]:
     """Read the JSON of `GET /v1/models`; raise ServiceError if it is no list of models."""
     rows = payload.get("data") if isinstance(payload, dict) else payload
     if not isinstance(rows, list):
@@ -73,25 +77,33 @@ def parse(payload: Any) -> tuple[Model, ...]:
     return tuple(_model(row) for row in rows if isinstance(row, dict) and _is_name(row.get("id")))
 
 
-class Shelf:
+class ModelCache:
     """Where the list of one service is kept between questions, a file for each account."""
 
     def __init__(self, folder: Path, base_url: str, key: str | None) -> None:
         name = hashlib.sha256(f"{base_url}\n{key or ''}".encode()).hexdigest()[:16]
         self._path = folder / f"models-{name}.json"
 
-    def get(self) -> Catalogue | None:
+    def get(self) -> ModelList | None:
         try:
             kept = json.loads(read_state(self._path))
-            return Catalogue(parse(kept["models"]), float(kept["got_at_s"]))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, ServiceError):
+            return ModelList(parse_models(kept["models"]), float(kept["got_at_s"]))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+            ServiceError,
+        ):
             return None
 
     def put(self, payload: Any) -> None:
         """Keep a list; that it cannot be kept is nobody's error."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked(self._path.parent / "models.lock"):
+            with hold_lock(self._path.parent / "models.lock"):
                 replace_state(self._path, json.dumps({"got_at_s": time.time(), "models": payload}))
 
 
@@ -107,7 +119,9 @@ def _model(row: dict[str, Any]) -> Model:
     prices = pricing if isinstance(pricing, dict) else {}
     return Model(
         row["id"],
-        tuple(one.lower() for one in modalities if _is_name(one)) if isinstance(modalities, list) else None,
+        tuple(one.lower() for one in modalities if _is_name(one))
+        if isinstance(modalities, list)
+        else None,
         _count(row.get("context_length")),
         _count(row.get("max_output_length")),
         _price(prices.get("prompt")),

@@ -1,4 +1,4 @@
-"""`reka-cli ask` with pictures from everywhere, and what the model is told of them."""
+"""`reka-cli ask` with images from everywhere, and what the model is told of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,31 @@ from reka_cli import Client
 from reka_cli.messages import Image, Message
 
 QUESTION = "What can you see?"
-PIPED = 'hint: reka-cli ask -i - "What can you see?" < picture.jpg\n'
+PIPED = 'hint: reka-cli ask -i - "What can you see?" < image.jpg\n'
 
 
 class TestStandardInput:
     @pytest.mark.parametrize("arguments", [["-i", "-", QUESTION], [QUESTION, "-"]])
-    def test_it_may_be_the_picture(self, run: Run, arguments: list[str]) -> None:
-        assert run("ask", *arguments, env=SANDBOX, stdin=CAT.read_bytes()) == Result(0, MEASURED, "")
+    def test_it_may_be_the_image(self, run: Run, arguments: list[str]) -> None:
+        assert run("ask", *arguments, env=SANDBOX, stdin=CAT.read_bytes()) == Result(
+            0, MEASURED, ""
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["-i", "-"], "standard input is the picture: the question must be an argument\n" + PIPED),
-            (["-i", "-", "-"], "standard input is the picture: the question must be an argument\n" + PIPED),
-            (["-i", "-", QUESTION, "x=-"], "standard input is one picture: - can be given once\n" + PIPED),
+            (
+                ["-i", "-"],
+                "standard input is the image: the question must be an argument\n" + PIPED,
+            ),
+            (
+                ["-i", "-", "-"],
+                "standard input is the image: the question must be an argument\n" + PIPED,
+            ),
+            (
+                ["-i", "-", QUESTION, "x=-"],
+                "standard input is one image: - can be given once\n" + PIPED,
+            ),
             (["-n", "-i", "-", QUESTION], "- reads standard input, which --no-stdin forbids\n"),
         ],
     )
@@ -39,8 +50,8 @@ class TestStandardInput:
 
         assert result == Result(2, "", "error: " + told)
 
-    def test_an_empty_one_is_no_picture(self, run: Run) -> None:
-        told = "error: there is no picture on standard input\n"
+    def test_an_empty_one_is_no_image(self, run: Run) -> None:
+        told = "error: there is no image on standard input\n"
         assert run("ask", "-i", "-", QUESTION, env=SANDBOX) == Result(5, "", told + PIPED)
 
     def test_a_terminal_is_no_picture(self, run: Run) -> None:
@@ -71,7 +82,7 @@ class TestStandardInput:
         assert result == Result(
             8,
             "",
-            "notice: waiting for standard input, which is to be a picture\n"
+            "notice: waiting for standard input, which is to be an image\n"
             "error: standard input did not end within 2.5 s\nhint: --timeout SECONDS allows more time\n",
         )
 
@@ -82,8 +93,10 @@ class TestStandardInput:
         assert result == Result(5, "", "error: standard input is larger than 50 MB\n")
 
 
-def test_a_picture_may_be_at_a_url(run: Run, site: Site) -> None:
-    site.pages["/cat"] = lambda handler: handler.answer(200, CAT.read_bytes(), Content_Type="text/html")
+def test_an_image_may_be_at_a_url(run: Run, site: Site) -> None:
+    site.pages["/cat"] = lambda handler: handler.answer(
+        200, CAT.read_bytes(), Content_Type="text/html"
+    )
 
     assert run("ask", QUESTION, f"{site.url}/cat", env=SANDBOX) == Result(0, MEASURED, "")
 
@@ -91,12 +104,18 @@ def test_a_picture_may_be_at_a_url(run: Run, site: Site) -> None:
 def test_debug_shows_no_password_of_a_url(run: Run, site: Site) -> None:
     site.pages["/cat"] = locked('Basic realm="camera"')
     site.pages["/x?signature=canary-4"] = moved("/cat")
-    result = run("ask", QUESTION, site.with_password("/x?signature=canary-4"), "--debug", env=SANDBOX)
+    result = run(
+        "ask", QUESTION, site.with_password("/x?signature=canary-4"), "--debug", env=SANDBOX
+    )
 
     assert result.exit_code == 0
     assert f"> GET {site.url}/cat\n" in result.stderr
     encoded = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
-    assert [secret for secret in (PASSWORD, encoded, "canary-4") if secret in result.stderr + result.stdout] == []
+    assert [
+        secret
+        for secret in (PASSWORD, encoded, "canary-4")
+        if secret in result.stderr + result.stdout
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +125,7 @@ def test_debug_shows_no_password_of_a_url(run: Run, site: Site) -> None:
         ({"/cat": 503}, 7, "error: URL/cat answered 503 (Service Unavailable)\n"),
     ],
 )
-def test_a_url_without_a_picture_has_an_exit_code(
+def test_a_url_without_an_image_has_an_exit_code(
     run: Run,
     site: Site,
     pages: dict[str, int],
@@ -120,7 +139,9 @@ def test_a_url_without_a_picture_has_an_exit_code(
 
 
 def named(*labels: str | None) -> tuple[Image, ...]:
-    return tuple(Image(CAT.read_bytes(), "image/jpeg", 451, 300, "cat.jpeg", label) for label in labels)
+    return tuple(
+        Image(CAT.read_bytes(), "image/jpeg", 451, 300, "cat.jpeg", label) for label in labels
+    )
 
 
 class TestNames:
@@ -145,15 +166,24 @@ class TestNames:
         assert [part["type"] for part in content] == ["image_url"] * len(labels) + ["text"]
         assert content[-1]["text"] == told
 
-    def test_they_are_told_on_the_web_session_too(self, run: Run, service: Service, web_env: dict[str, str]) -> None:
+    def test_they_are_told_on_the_web_session_too(
+        self, run: Run, service: Service, web_env: dict[str, str]
+    ) -> None:
         result = run("ask", QUESTION, "-s", "Be brief.", f"the-cat={CAT}", env=web_env)
 
         turns: list[dict[str, Any]] = json.loads(service.received[-1].body)["conversation_history"]
-        assert [turn["text"] for turn in turns] == [f'Be brief.\n\nImage 1 is "the-cat".\n\n{QUESTION}']
+        assert [turn["text"] for turn in turns] == [
+            f'Be brief.\n\nImage 1 is "the-cat".\n\n{QUESTION}'
+        ]
         assert result.exit_code == 0
 
-    def test_a_question_may_be_a_picture_alone(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_question_may_be_an_image_alone(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("REKA_API_BASE", f"{service.url}/v1")
         Client("api", model="sandbox").send([Message("user", "", named("x"))]).read()
 
-        assert json.loads(service.received[-1].body)["messages"][0]["content"][-1]["text"] == 'Image 1 is "x".'
+        assert (
+            json.loads(service.received[-1].body)["messages"][0]["content"][-1]["text"]
+            == 'Image 1 is "x".'
+        )

@@ -1,13 +1,13 @@
-"""The wire of Reka's web session, as others' clients show it.
+"""The protocol of Reka's web session, as others' clients show it.
 
-Behaviour, and where it was seen (docs/protocols.md, A) or that it is assumed:
+Behavior, and where it was seen (docs/protocols.md, A) or that it is assumed:
 
 - `GET /bff/auth/access_token` with a cookie `appSession` or `appSession.0`: `{"accessToken": JWT}`, 24 h (seen, A3).
   Without a session: a redirect to the login page (assumed). The cookie's value asks for more: `sandbox-expired`
   redirects to the login page, `sandbox-login-page` serves it with status 200 (both assumed), a value that begins
   with `sandbox-rotate` is refreshed by `Set-Cookie` (seen, A2).
 - `POST /api/upload-image`, multipart, part `image`: `{"media_url": URL}`; the URL has a raw `|` and `=` (seen, A4).
-  What is no picture is refused with 400 (assumed).
+  What is no image is refused with 400 (assumed).
 - `POST /api/chat`: server-sent events with the text so far, `finish_reason` and `metadata` on the last one, the
   separator letter by letter before it (seen, A6 and A7); with `stream: false` one JSON object (seen, A6). Turns that
   do not alternate, media on a later turn, media that was never uploaded: 400 (rules of API v0; that the web session
@@ -27,84 +27,90 @@ from collections.abc import Iterable, Iterator, Sequence
 from http.cookies import SimpleCookie
 from typing import Any, assert_never
 
-from reka_cli.sandbox.answers import Picture, answer, measure, texts_so_far
+from reka_cli.sandbox.answers import MeasuredImage, answer, measure, texts_so_far
 from reka_cli.sandbox.fault import Fault
 from reka_cli.sandbox.instances import schema_in
-from reka_cli.sandbox.state import State, UnknownModel
+from reka_cli.sandbox.state import SandboxState, UnknownModel
 from reka_cli.sandbox.steps import (
     BareLine,
+    BodyPart,
     Cut,
     End,
     Fail,
-    Part,
-    Raw,
+    RawBytes,
     Reply,
     Say,
     Separate,
-    Status,
     Step,
     Think,
     Wait,
+    WholeReply,
 )
 
-LOGIN_PAGE = Status(200, b"<!doctype html><title>Log in</title><p>sandbox: this stands for a login page", "text/html")
+LOGIN_PAGE = WholeReply(
+    200,
+    b"<!doctype html><title>Log in</title><p>sandbox: this stands for a login page",
+    "text/html",
+)
 _SEPARATOR = "\n <sep>"
 
 
-def is_authorized(state: State, authorization: str) -> bool:
+def is_authorized(state: SandboxState, authorization: str) -> bool:
     scheme, _, token = authorization.partition(" ")
     return scheme == "Bearer" and state.takes(token)
 
 
-def refusal(code: int, message: str) -> Status:
-    return Status(code, json.dumps({"error": {"message": message}}).encode())
+def refusal(code: int, message: str) -> WholeReply:
+    return WholeReply(code, json.dumps({"error": {"message": message}}).encode())
 
 
-def access_token(state: State, cookie: str) -> Status:
+def access_token(state: SandboxState, cookie: str) -> WholeReply:
     cookies = {name: morsel.value for name, morsel in SimpleCookie(cookie).items()}
     value = cookies.get("appSession") or cookies.get("appSession.0")
     if value == "sandbox-login-page":
         return LOGIN_PAGE
     if not value or value == "sandbox-expired":
-        return Status(302, headers={"Location": "/bff/auth/login"})
+        return WholeReply(302, headers={"Location": "/bff/auth/login"})
     headers = {}
     if value.startswith("sandbox-rotate"):
-        headers["Set-Cookie"] = f"appSession={value}x; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=86400"
-    return Status(200, json.dumps({"accessToken": state.mint()}).encode(), headers=headers)
+        headers["Set-Cookie"] = (
+            f"appSession={value}x; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=86400"
+        )
+    return WholeReply(200, json.dumps({"accessToken": state.mint()}).encode(), headers=headers)
 
 
-def upload(state: State, content_type: str, body: bytes) -> Status:
+def upload(state: SandboxState, content_type: str, body: bytes) -> WholeReply:
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.message_from_bytes(head + body, policy=email.policy.HTTP)
     for part in form.iter_parts() if form.is_multipart() else ():
         if part.get_param("name", header="content-disposition") == "image":
             payload = part.get_payload(decode=True)
-            picture = measure(payload) if isinstance(payload, bytes) else None
-            if picture:
-                return Status(200, json.dumps({"media_url": state.keep(picture)}).encode())
-            return refusal(400, "the part named image is no picture")
+            image = measure(payload) if isinstance(payload, bytes) else None
+            if image:
+                return WholeReply(200, json.dumps({"media_url": state.keep(image)}).encode())
+            return refusal(400, "the part named image is no image")
     return refusal(400, "there is no part named image")
 
 
-def chat(state: State, body: bytes) -> Reply:
+def chat(state: SandboxState, body: bytes) -> Reply:
     try:
         request = json.loads(body)
-        model, turns = str(request["model_name"]), _checked(request["conversation_history"])
-        pictures = [_picture_of(state, turn) for turn in turns if "image_url" in turn]
+        model, turns = str(request["model_name"]), _check_history(request["conversation_history"])
+        images = [_image_of(state, turn) for turn in turns if "image_url" in turn]
         fault = state.fault(model)
-        text = _text(turns, pictures, fault)
+        text = _text(turns, images, fault)
     except UnknownModel as error:
         return refusal(404, str(error))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return refusal(400, f"malformed request: {error}")
-    if reply := fault.strikes(has_picture=bool(pictures)):
+    if reply := fault.strikes(has_image=bool(images)):
         return reply
     if request.get("stream") is not True:
-        return Status(200, _event(text, "stop"))
+        return WholeReply(200, _event(text, "stop"))
     return fault.put(_parts(fault.course(texts_so_far(text))))
 
 
-def _checked(turns: Any) -> Sequence[dict[str, str]]:
+def _check_history(turns: Any) -> Sequence[dict[str, str]]:
     """Hold a history against the documented rules of API v0; raise ValueError where it breaks one."""
     if not isinstance(turns, list) or not turns:
         raise ValueError("conversation_history is empty")
@@ -120,30 +126,33 @@ def _checked(turns: Any) -> Sequence[dict[str, str]]:
     return turns
 
 
-def _picture_of(state: State, turn: dict[str, str]) -> Picture:
-    picture = state.picture(turn["image_url"])
-    if picture is None:
+def _image_of(state: SandboxState, turn: dict[str, str]) -> MeasuredImage:
+    image = state.image(turn["image_url"])
+    if image is None:
         raise ValueError("this image_url was not uploaded here")
     if turn.get("media_type") != "image":
         raise ValueError("media_type is missing, or not one the sandbox can measure")
-    return picture
+    return image
 
 
-def _text(turns: Sequence[dict[str, str]], pictures: Sequence[Picture], fault: Fault) -> str:
+def _text(turns: Sequence[dict[str, str]], images: Sequence[MeasuredImage], fault: Fault) -> str:
     """Give JSON if any question asks for it, by the schema of the latest that does; else what was measured."""
     for turn in turns[::-2]:
         if (schema := schema_in(turn["text"])) is not None:
             return fault.json_answer(schema, len(turns))
-    return answer(turns[-1]["text"], pictures, len(turns))
+    return answer(turns[-1]["text"], images, len(turns))
 
 
-def _parts(steps: Iterable[Step]) -> Iterator[Part]:
+def _parts(steps: Iterable[Step]) -> Iterator[BodyPart]:
     for step in steps:
         match step:
             case Say(text):
                 yield _sse(_event(text))
             case Separate(text):
-                yield from (_sse(_event(text + _SEPARATOR[:length])) for length in range(1, len(_SEPARATOR) + 1))
+                yield from (
+                    _sse(_event(text + _SEPARATOR[:length]))
+                    for length in range(1, len(_SEPARATOR) + 1)
+                )
             case End(finish_reason, text):
                 yield _sse(_event(text, finish_reason))
             case Think(text):
@@ -152,7 +161,7 @@ def _parts(steps: Iterable[Step]) -> Iterator[Part]:
                 yield b"data: %s\n\n" % json.dumps({"error": message}).encode()
             case BareLine(text):
                 yield _event(text, "stop") + b"\n"
-            case Raw(data):
+            case RawBytes(data):
                 yield data
             case Wait() | Cut():
                 yield step
@@ -168,5 +177,8 @@ def _event(text: str, finish_reason: str | None = None) -> bytes:
     event: dict[str, object] = {"type": "model", "text": text}
     if finish_reason:
         words = len(text.split())
-        event |= {"metadata": {"input_tokens": words, "generated_tokens": words}, "finish_reason": finish_reason}
+        event |= {
+            "metadata": {"input_tokens": words, "generated_tokens": words},
+            "finish_reason": finish_reason,
+        }
     return json.dumps(event, ensure_ascii=False).encode()

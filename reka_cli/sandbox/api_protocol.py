@@ -1,6 +1,6 @@
-"""The wire of the official API in OpenAI's form, as Reka documents it and local servers speak it.
+"""The protocol of the official API in OpenAI's form, as Reka documents it and local servers speak it.
 
-Behaviour, and where it was seen (docs/protocols.md, B and C; llama.cpp's server: measured 2026-11-22) or that it is
+Behavior, and where it was seen (docs/protocols.md, B and C; llama.cpp's server: measured 2026-11-22) or that it is
 assumed:
 
 - Any key is taken, or none, as local servers do (C); `sandbox-bad-key` gets 401 (body seen, 2026-09-29).
@@ -11,8 +11,8 @@ assumed:
   empty delta with `finish_reason` (llama.cpp), usage without being asked (B4) on a chunk with empty `choices`
   (llama.cpp), and `[DONE]` (assumed of Reka, B4). `model` is the literal `default` (B4). Tokens are words.
 - System text must be a string and come first, history must be text (the template of vllm-reka; that it is refused with
-  400 is assumed). More than three pictures: 400 (documented, B). What is no picture, or a picture elsewhere: 400
-  (assumed; the sandbox fetches nothing). A picture for `sandbox-text`: 500 in the words of llama.cpp.
+  400 is assumed). More than three images: 400 (documented, B). What is no image, or an image elsewhere: 400
+  (assumed; the sandbox fetches nothing). An image for `sandbox-text`: 500 in the words of llama.cpp.
 - `response_format`: `json_object` gets 400, an object schema without `properties` 503 (B7; the bodies are assumed).
 - Without `stream`, what a course would say is put into one object; a course that breaks off or waits does so too.
 - A wrong method: 405 (seen, 2026-09-29); an unknown path: 404 (seen; its body is assumed).
@@ -27,25 +27,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, assert_never
 
 from reka_cli.sandbox.answers import answer, texts_so_far
-from reka_cli.sandbox.api_request import Asked, read
+from reka_cli.sandbox.api_request import ParsedRequest, read
+from reka_cli.sandbox.built_in_faults import PREFIX, TEXT_ONLY
 from reka_cli.sandbox.fault import Fault
-from reka_cli.sandbox.faults import PREFIX, TEXT_ONLY
-from reka_cli.sandbox.state import State, UnknownModel
+from reka_cli.sandbox.state import SandboxState, UnknownModel
 from reka_cli.sandbox.steps import (
     BareLine,
+    BodyPart,
     Cut,
     End,
     Fail,
-    Part,
-    Raw,
+    RawBytes,
     Reply,
     Say,
     Separate,
-    Status,
     Step,
     Think,
     Wait,
-    limited,
+    WholeReply,
+    limit_words,
 )
 
 BAD_KEY = "sandbox-bad-key"
@@ -55,7 +55,7 @@ NO_IMAGE = (
 )
 
 
-def reply(state: State, method: str, path: str, authorization: str, body: bytes) -> Reply:
+def reply(state: SandboxState, method: str, path: str, authorization: str, body: bytes) -> Reply:
     if authorization == f"Bearer {BAD_KEY}":
         return _error(401, "authentication_error", "Unauthorized")
     match method, path:
@@ -70,7 +70,10 @@ def reply(state: State, method: str, path: str, authorization: str, body: bytes)
 
 def models(faults: Mapping[str, Fault]) -> list[dict[str, Any]]:
     """List the models: one that takes images, one that does not, and one for each fault."""
-    text_only = {"input_modalities": ["text"], "pricing": {"prompt": "0.0000001", "completion": "0.0000002"}}
+    text_only = {
+        "input_modalities": ["text"],
+        "pricing": {"prompt": "0.0000001", "completion": "0.0000002"},
+    }
     return [
         _model("sandbox", "Sandbox"),
         _model(TEXT_ONLY, "Sandbox, text only") | text_only,
@@ -94,7 +97,7 @@ def _model(identity: str, name: str) -> dict[str, Any]:
     }
 
 
-def _chat(state: State, body: bytes) -> Reply:
+def _chat(state: SandboxState, body: bytes) -> Reply:
     try:
         asked = read(body)
         fault = state.fault(asked.model)
@@ -103,24 +106,32 @@ def _chat(state: State, body: bytes) -> Reply:
         return _error(404, "not_found_error", str(error))
     except ValueError as error:
         return _error(400, "validation_error", str(error))
-    if asked.model == TEXT_ONLY and (asked.pictures or asked.clips):
-        return Status(500, NO_IMAGE)
-    if isinstance(asked.schema, dict) and asked.schema.get("type") == "object" and "properties" not in asked.schema:
-        return _error(503, "server_error", "the sandbox fails at an object schema without properties, as Reka does")
-    if instead := fault.strikes(has_picture=bool(asked.pictures)):
+    if asked.model == TEXT_ONLY and (asked.images or asked.clips):
+        return WholeReply(500, NO_IMAGE)
+    if (
+        isinstance(asked.schema, dict)
+        and asked.schema.get("type") == "object"
+        and "properties" not in asked.schema
+    ):
+        return _error(
+            503,
+            "server_error",
+            "the sandbox fails at an object schema without properties, as Reka does",
+        )
+    if instead := fault.strikes(has_image=bool(asked.images)):
         return instead
     steps = (fault.api_course or fault.course)(texts_so_far(text))
     if asked.max_tokens is not None:
-        steps = limited(steps, asked.max_tokens)
+        steps = limit_words(steps, asked.max_tokens)
     if asked.streamed:
         return fault.put(_Chunks(asked.words).parts(steps))
     return fault.put(_completion(steps, asked.words), "application/json")
 
 
-def _text(asked: Asked, fault: Fault) -> str:
+def _text(asked: ParsedRequest, fault: Fault) -> str:
     if asked.schema is not None:
         return fault.json_answer(asked.schema, asked.turns)
-    return answer(asked.question, asked.pictures, asked.turns, asked.clips)
+    return answer(asked.question, asked.images, asked.turns, asked.clips)
 
 
 class _Chunks:
@@ -132,7 +143,7 @@ class _Chunks:
         self._told: dict[str, str] = {}  # field of the delta -> its text so far
         self._begun = False
 
-    def parts(self, steps: Iterable[Step]) -> Iterator[Part]:
+    def parts(self, steps: Iterable[Step]) -> Iterator[BodyPart]:
         for step in steps:
             match step:
                 case Say(text):
@@ -143,7 +154,7 @@ class _Chunks:
                     yield from self._end(step)
                 case Fail(message):
                     yield _sse(_error_body("server_error", message))
-                case Raw(data):
+                case RawBytes(data):
                     yield data
                 case Wait() | Cut():
                     yield step
@@ -172,10 +183,12 @@ class _Chunks:
             yield self._chunk({"role": "assistant", "content": None})
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        return _sse(self._head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+        return _sse(
+            self._head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+        )
 
 
-def _completion(steps: Iterable[Step], words_asked: int) -> Iterator[Part]:
+def _completion(steps: Iterable[Step], words_asked: int) -> Iterator[BodyPart]:
     """Put what is said up to the end into one object; nothing at all becomes an empty body."""
     told: dict[str, str] = {}
     finish_reason = None
@@ -197,7 +210,9 @@ def _completion(steps: Iterable[Step], words_asked: int) -> Iterator[Part]:
         answered = {"role": "assistant", "content": "", **told}
         choice = {"index": 0, "message": answered, "finish_reason": finish_reason}
         head = _head("chat.completion")
-        yield json.dumps(head | {"choices": [choice], "usage": _usage(words_asked, told)}, ensure_ascii=False).encode()
+        yield json.dumps(
+            head | {"choices": [choice], "usage": _usage(words_asked, told)}, ensure_ascii=False
+        ).encode()
 
 
 def _head(kind: str) -> dict[str, Any]:
@@ -207,10 +222,14 @@ def _head(kind: str) -> dict[str, Any]:
 
 def _usage(words_asked: int, told: dict[str, str]) -> dict[str, int]:
     words = sum(len(text.split()) for text in told.values())
-    return {"prompt_tokens": words_asked, "completion_tokens": words, "total_tokens": words_asked + words}
+    return {
+        "prompt_tokens": words_asked,
+        "completion_tokens": words,
+        "total_tokens": words_asked + words,
+    }
 
 
-def _error(code: int, kind: str, message: str) -> Status:
+def _error(code: int, kind: str, message: str) -> WholeReply:
     return _json(code, _error_body(kind, message))
 
 
@@ -218,8 +237,8 @@ def _error_body(kind: str, message: str) -> dict[str, Any]:
     return {"error": {"type": kind, "message": message, "code": None, "param": None}}
 
 
-def _json(code: int, value: object) -> Status:
-    return Status(code, json.dumps(value).encode())
+def _json(code: int, value: object) -> WholeReply:
+    return WholeReply(code, json.dumps(value).encode())
 
 
 def _sse(value: dict[str, Any]) -> bytes:

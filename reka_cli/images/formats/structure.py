@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from reka_cli.images.content import Content, Parts, Span
+from reka_cli.images.file_content import ByteRange, Content, ContentParts
 
 _MOST_STEPS = 2_000_000  # some seconds; the largest GIF has a quarter of it
 
-Piece = bytes | tuple[int, int]  # bytes as they are, or the offset and length of what is taken over from the file
+Piece = (
+    bytes | tuple[int, int]
+)  # bytes as they are, or the offset and length of what is taken over from the file
 
 
 class Damaged(ValueError):
@@ -18,7 +20,7 @@ class Damaged(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileStructure:
     """A whole file: sizes in pixels as stored; `bare` is what remains of it without metadata, in order."""
 
     width: int
@@ -26,11 +28,16 @@ class Layout:
     bare: tuple[Piece, ...]
     orientation: int = 1  # of EXIF: 2 to 8 turn or mirror what is stored
     frames: int = 1  # of an animation
-    is_common: bool = True  # False: whole, but in colours that few programs show right
+    is_common: bool = True  # False: whole, but in colors that few programs show right
     decodes_small: bool = False  # can be decoded at a half, a quarter or an eighth of its size
 
-    def without_metadata(self, content: Content) -> Parts:
-        return Parts(tuple(one if isinstance(one, bytes) else Span(content, *one) for one in merged(self.bare)))
+    def without_metadata(self, content: Content) -> ContentParts:
+        return ContentParts(
+            tuple(
+                one if isinstance(one, bytes) else ByteRange(content, *one)
+                for one in merge_pieces(self.bare)
+            )
+        )
 
 
 class Walk:
@@ -66,7 +73,7 @@ class Walk:
         self.at = at
 
 
-def merged(pieces: tuple[Piece, ...]) -> list[Piece]:
+def merge_pieces(pieces: tuple[Piece, ...]) -> list[Piece]:
     """Join what is next to each other."""
     result: list[Piece] = []
     for piece in pieces:

@@ -15,7 +15,7 @@ import pytest
 import zygote
 from conftest import ROOT, Result, Run
 
-from reka_cli.transport.pace import SharedPace
+from reka_cli.transport.rate_limit import SharedRateLimits
 
 URL, OTHER = "https://api.reka.ai/v1", "https://space.reka.ai"
 ANSWER = b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
@@ -89,7 +89,9 @@ def test_who_does_not_want_to_wait_is_told_at_once(run: Run, limited: Limited) -
     second = run("ask", "-n", "-m", "m", "--no-wait", "-f", "json", "hello", env=env)
     told = json.loads(second.stderr)["error"]
 
-    assert first == Result(6, "", f"error: {host} answered 429 (Too Many Requests) (try again in 600 s)\n")
+    assert first == Result(
+        6, "", f"error: {host} answered 429 (Too Many Requests) (try again in 600 s)\n"
+    )
     assert (second.exit_code, second.stdout, told["code"]) == (6, "", "rate_limited")
     assert told["message"].startswith(f"{host} limits how often it is asked (try again in ")
     assert 500 < told["retry_after_s"] <= 600
@@ -97,7 +99,9 @@ def test_who_does_not_want_to_wait_is_told_at_once(run: Run, limited: Limited) -
 
 
 @pytest.mark.parametrize("limited", [600], indirect=True)
-def test_a_limit_past_the_deadline_is_told_at_once_by_the_next_process_too(run: Run, limited: Limited) -> None:
+def test_a_limit_past_the_deadline_is_told_at_once_by_the_next_process_too(
+    run: Run, limited: Limited
+) -> None:
     env = {"REKA_API_BASE": limited.base_url}
     results = [run("ask", "-n", "-m", "m", "--timeout", "60", "hello", env=env) for _ in range(2)]
 
@@ -112,76 +116,88 @@ class TestTurns:
         monkeypatch.setattr(time, "time", lambda: self.now)
 
     def test_without_a_limit_nobody_waits_and_nothing_is_written(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path / "state")
+        pace = SharedRateLimits(tmp_path / "state")
 
-        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+        assert (pace.take_turn_s(URL), pace.remaining_wait_s(URL)) == (0.0, 0.0)
         assert list(tmp_path.iterdir()) == []
 
     def test_after_a_limit_they_go_one_after_another(self, tmp_path: Path) -> None:
-        SharedPace(tmp_path).learn(URL, 5.0)
+        SharedRateLimits(tmp_path).record_limit(URL, 5.0)
 
-        assert [SharedPace(tmp_path).turn_s(URL) for _ in range(3)] == [5.0, 5.25, 5.5]
-        assert SharedPace(tmp_path).limited_s(URL) == 5.0
-        assert SharedPace(tmp_path).turn_s(OTHER) == 0.0
+        assert [SharedRateLimits(tmp_path).take_turn_s(URL) for _ in range(3)] == [5.0, 5.25, 5.5]
+        assert SharedRateLimits(tmp_path).remaining_wait_s(URL) == 5.0
+        assert SharedRateLimits(tmp_path).take_turn_s(OTHER) == 0.0
         self.now += 6
-        assert (SharedPace(tmp_path).limited_s(URL), SharedPace(tmp_path).turn_s(URL)) == (0.0, 0.0)
+        assert (
+            SharedRateLimits(tmp_path).remaining_wait_s(URL),
+            SharedRateLimits(tmp_path).take_turn_s(URL),
+        ) == (0.0, 0.0)
 
     def test_what_is_over_leaves_no_file(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path)
-        pace.learn(URL, 5.0)
+        pace = SharedRateLimits(tmp_path)
+        pace.record_limit(URL, 5.0)
         self.now += 40
 
-        assert pace.turn_s(URL) == 0.0
+        assert pace.take_turn_s(URL) == 0.0
         assert [path.name for path in tmp_path.iterdir()] == ["limits.lock"]
 
     def test_a_shorter_limit_does_not_end_a_longer_one(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path)
-        pace.learn(URL, 5.0)
-        pace.learn(URL, 1.0)
+        pace = SharedRateLimits(tmp_path)
+        pace.record_limit(URL, 5.0)
+        pace.record_limit(URL, 1.0)
 
-        assert pace.limited_s(URL) == 5.0
+        assert pace.remaining_wait_s(URL) == 5.0
 
     def test_no_service_can_shut_itself_for_longer_than_an_hour(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path)
-        pace.learn(URL, 1e9)
+        pace = SharedRateLimits(tmp_path)
+        pace.record_limit(URL, 1e9)
 
-        assert pace.limited_s(URL) == 3600.0
+        assert pace.remaining_wait_s(URL) == 3600.0
 
     def test_what_has_passed_is_forgotten(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path)
-        pace.learn(URL, 5.0)
+        pace = SharedRateLimits(tmp_path)
+        pace.record_limit(URL, 5.0)
         self.now += 40
-        pace.learn(OTHER, 5.0)
+        pace.record_limit(OTHER, 5.0)
 
-        assert json.loads((tmp_path / "limits.json").read_text()) == {OTHER: {"until": 1045.0, "turn": 0.0}}
+        assert json.loads((tmp_path / "limits.json").read_text()) == {
+            OTHER: {"until": 1045.0, "turn": 0.0}
+        }
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"\xff", b"[]", b"[" * 100_000, b'{"https://api.reka.ai/v1": {"until": 1e99, "turn": 0.0}}', b'{"x": 1}'],
+        [
+            b"",
+            b"\xff",
+            b"[]",
+            b"[" * 100_000,
+            b'{"https://api.reka.ai/v1": {"until": 1e99, "turn": 0.0}}',
+            b'{"x": 1}',
+        ],
     )
     def test_a_damaged_file_limits_nobody(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "limits.json").write_bytes(content)
-        pace = SharedPace(tmp_path)
+        pace = SharedRateLimits(tmp_path)
 
-        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+        assert (pace.take_turn_s(URL), pace.remaining_wait_s(URL)) == (0.0, 0.0)
 
     def test_a_pipe_limits_nobody(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "limits.json")
-        pace = SharedPace(tmp_path)
+        pace = SharedRateLimits(tmp_path)
 
-        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+        assert (pace.take_turn_s(URL), pace.remaining_wait_s(URL)) == (0.0, 0.0)
 
     @pytest.mark.skipif(os.name != "posix", reason="elsewhere there are no modes")
     def test_a_file_that_everybody_can_write_limits_nobody(self, tmp_path: Path) -> None:
-        pace = SharedPace(tmp_path)
-        pace.learn(URL, 5.0)
+        pace = SharedRateLimits(tmp_path)
+        pace.record_limit(URL, 5.0)
         (tmp_path / "limits.json").chmod(0o602)
 
-        assert pace.limited_s(URL) == 0.0
+        assert pace.remaining_wait_s(URL) == 0.0
 
     def test_a_folder_that_cannot_be_written_limits_nobody(self, tmp_path: Path) -> None:
         (tmp_path / "state").write_text("a file")
-        pace = SharedPace(tmp_path / "state")
-        pace.learn(URL, 5.0)
+        pace = SharedRateLimits(tmp_path / "state")
+        pace.record_limit(URL, 5.0)
 
-        assert (pace.turn_s(URL), pace.limited_s(URL)) == (0.0, 0.0)
+        assert (pace.take_turn_s(URL), pace.remaining_wait_s(URL)) == (0.0, 0.0)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 Result = queue.SimpleQueue[tuple[T | None, BaseException | None]]
 
 
-def in_time(work: Callable[[], T], within_s: float, result: Result[T] | None = None) -> T:
+def run_in_thread(work: Callable[[], T], within_s: float, result: Result[T] | None = None) -> T:
     """Do what cannot be interrupted (a name lookup, opening a pipe) in a thread.
 
     Raises TimeoutError if it takes longer; the thread is then left behind and does not keep the

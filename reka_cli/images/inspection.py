@@ -1,27 +1,29 @@
-"""What is known of a picture before it is decoded, and what became of it."""
+"""What is known of an image before it is decoded, and what became of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from reka_cli.errors import BadInput
-from reka_cli.images.content import Found
-from reka_cli.images.formats import Format, Layout
-from reka_cli.images.fragment import Fragment
+from reka_cli.images.file_content import FoundImage
+from reka_cli.images.formats import FileStructure, Format
+from reka_cli.images.media_fragment import MediaFragment
 from reka_cli.images.preparation import Box, Size
 
 _MOST_PIXELS = 89_478_485  # 256 MB in memory; where Pillow begins to warn of a decompression bomb
-_MOST_PIXELS_SHRUNK = 1 << 28  # of what is never decoded at its full size; telephones make 200 million
+_MOST_PIXELS_SHRUNK = (
+    1 << 28
+)  # of what is never decoded at its full size; telephones make 200 million
 
 
 @dataclass(frozen=True)
-class Given:
-    """A picture that was found and looked at; `seen` is None where only decoding tells what it is."""
+class InspectedImage:
+    """An image that was found and looked at; `seen` is None where only decoding tells what it is."""
 
-    found: Found
+    found: FoundImage
     form: Format
-    seen: Layout | None
-    part: Fragment
+    seen: FileStructure | None
+    part: MediaFragment
 
     def check_pixels(self, size: Size, *, decodes_small: bool = False) -> None:
         """Raise BadInput for a decompression bomb, and for nothing at all."""
@@ -36,7 +38,9 @@ class Given:
             return (0, 0, *size)
         box = self.part.region.box(*size)
         if box is None:
-            raise BadInput(f"{self.found.name} lies outside of the picture, which is {size[0]} × {size[1]}")
+            raise BadInput(
+                f"{self.found.name} lies outside of the image, which is {size[0]} × {size[1]}"
+            )
         return box
 
     def page(self, count: int) -> int:
@@ -46,15 +50,15 @@ class Given:
             raise BadInput(f"there is no {self.found.name}: the last page is {count}")
         return page - 1
 
-    def left_out(self, count: int) -> str | None:
+    def left_out_notice(self, count: int) -> str | None:
         """Say that there are other pages than the one that is sent, if nobody asked for it."""
         is_news = count > 1 and self.part.page is None
         return f"has {count} pages: the first is sent (#page=2 is the next)" if is_news else None
 
 
 @dataclass(frozen=True)
-class Recoded:
-    """What became of a picture that could not go as it was; `whole` is the size of all of it, as it is seen."""
+class ConvertedImage:
+    """What became of an image that could not go as it was; `whole` is the size of all of it, as it is seen."""
 
     data: bytes
     media_type: str
