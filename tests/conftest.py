@@ -46,7 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Processes that nohup or a shell starts in the background ignore some.
     """
     settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
-    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    for number, action in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, action)
 

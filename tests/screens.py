@@ -28,7 +28,9 @@ class Emulator:
     def screen(self) -> list[str]:
         # `display` of pyte visits every cell: seconds for the tall screens that are mostly empty
         written = self._screen.buffer
-        return [self._text(written[row]) if row in written else "" for row in range(self._screen.lines)]
+        return [
+            self._text(written[row]) if row in written else "" for row in range(self._screen.lines)
+        ]
 
     @property
     def everything(self) -> list[str]:

@@ -428,7 +428,8 @@ class TestWritersAtTheSameTime:
     def test_in_processes_lose_nothing_and_tear_nothing(self, folder):
         endless = jwt(4_000_000_000)
         commands = [
-            [sys.executable, "-c", WRITER, str(folder), str(writer), str(WRITES), endless] for writer in range(WRITERS)
+            [sys.executable, "-c", WRITER, str(folder), str(writer), str(WRITES), endless]
+            for writer in range(WRITERS)
         ]
         writers = [zygote.Popen(command, cwd=Path(__file__).parent.parent) for command in commands]
         codes = [writer.wait() for writer in writers]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zygote
 from conftest import CAT, ROOT, Result, Run, Service, needs_limited_typer, write_cookies
-from misbehaviours import HALF, LOGIN_HINT
+from misbehaviors import HALF, LOGIN_HINT
 
 from reka_cli import errors
 
@@ -256,7 +256,17 @@ main()
 
 def test_a_bug_of_ours_exits_70_without_a_traceback(clean_env: dict[str, str]) -> None:
     def run_with_bug(*options: str) -> Result:
-        command = [sys.executable, "-c", BUG, "ask", "-n", "hello", "--provider", "sandbox", *options]
+        command = [
+            sys.executable,
+            "-c",
+            BUG,
+            "ask",
+            "-n",
+            "hello",
+            "--provider",
+            "sandbox",
+            *options,
+        ]
         ended = zygote.run(command, env=clean_env, cwd=ROOT, capture_output=True, text=True)
         return Result(ended.returncode, ended.stdout, ended.stderr)
 

@@ -255,7 +255,18 @@ def test_an_error_before_the_first_event_ends_the_events(run: Run) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(clean_env: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "-f", "jsonl", "-m", "sandbox-slow", "hello"]
+    command = [
+        sys.executable,
+        "-m",
+        "reka_cli",
+        "ask",
+        "-n",
+        "-f",
+        "jsonl",
+        "-m",
+        "sandbox-slow",
+        "hello",
+    ]
     with zygote.Popen(command, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
         assert process.stdout
         assert process.stderr

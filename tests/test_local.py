@@ -168,7 +168,18 @@ class TestRefusedBeforeAnythingIsStarted:
     ) -> None:
         (tmp_path / "xllamacpp.py").write_text(f"import os\n{package}\n")
         code = f"import os; os.environ['PYTHONPATH'] = {str(tmp_path)!r}; from reka_cli.__main__ import main; main()"
-        command = [sys.executable, "-c", code, "ask", "-n", "--provider", "local", "-m", stub, "hello"]
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            "ask",
+            "-n",
+            "--provider",
+            "local",
+            "-m",
+            stub,
+            "hello",
+        ]
         ended = zygote.run(command, env=clean_env, cwd=ROOT, capture_output=True, text=True)
 
         result = Result(ended.returncode, ended.stdout, ended.stderr)

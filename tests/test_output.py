@@ -287,7 +287,9 @@ def test_a_descriptor_that_cannot_be_written_is_told_before_the_question(
         path = path.replace("NUMBER", str(number))
         command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello", "-o", path]
         more = {"pass_fds": [number]} if path.endswith(f"/{number}") else {}
-        ended = zygote.run(command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, **more)
+        ended = zygote.run(
+            command, env=clean_env | web_env, cwd=ROOT, capture_output=True, text=True, **more
+        )
 
     assert (ended.returncode, ended.stderr) == (5, f"error: cannot write {path}: {reason}\n")
     assert service.received == []

@@ -170,7 +170,10 @@ with hold_lock(Path(sys.argv[1])):
 def hold(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Let another process hold a lock."""
     with zygote.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"

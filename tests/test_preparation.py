@@ -211,7 +211,13 @@ class TestOrientation:
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
     def test_a_picture_arrives_upright(self, kind: str, orientation: int) -> None:
         stored = TURNED_BACK[orientation](photo((210, 140)))
-        options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("JPEG", "AVIF", "HEIF") else {}
+        options = (
+            {"lossless": True}
+            if kind == "WEBP"
+            else {"quality": 95}
+            if kind in ("JPEG", "AVIF", "HEIF")
+            else {}
+        )
         # pillow-heif makes of it the turn that a HEIC picture has beside its EXIF
         data = encoded(stored, kind, exif=exif(orientation).tobytes(), **options)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, Result, Run, needs_limited_typer
 from test_ask import told
-from test_ask_pictures import PIPED, QUESTION
+from test_ask_images import PIPED, QUESTION
 
 SANDBOX = {"REKA_PROVIDER": "sandbox"}
 
@@ -31,7 +31,9 @@ def python(clean_env: dict[str, str]) -> Python:
         script = f"import json, sys\n{code}\nprint(json.dumps(told), file=sys.stderr)"
         env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}
         command = [sys.executable, "-c", script]
-        ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+        ended = subprocess.run(
+            command, env=env, cwd=ROOT, capture_output=True, text=True, check=True
+        )
         return json.loads(ended.stderr.splitlines()[-1])
 
     return python
@@ -45,7 +47,12 @@ def modules_after(clean_env: dict[str, str]) -> Callable[[str], set[str]]:
         script = f"import sys\n{code}\nprint(*sorted(sys.modules), file=sys.stderr)"
         env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE")}
         ended = subprocess.run(
-            [sys.executable, "-c", script], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-c", script],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return set(ended.stderr.split())
 
@@ -53,10 +60,16 @@ def modules_after(clean_env: dict[str, str]) -> Callable[[str], set[str]]:
 
 
 @contextmanager
-def running(env: dict[str, str], *arguments: str, **popen: object) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    env: dict[str, str], *arguments: str, **popen: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A `reka-cli` that is not waited for."""
     command = [sys.executable, "-m", "reka_cli", *arguments]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
+    streams = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    } | popen
     with subprocess.Popen(command, env=env | SANDBOX, cwd=ROOT, **streams) as process:
         try:
             yield process
@@ -93,12 +106,18 @@ def test_nothing_that_is_imported_is_searched_for_garbage(python: Python) -> Non
     assert told == [0, True]
 
 
-def test_to_import_the_package_imports_nothing_else_of_it(modules_after: Callable[[str], set[str]]) -> None:
-    assert {name for name in modules_after("import reka_cli") if name.startswith("reka_cli")} == {"reka_cli"}
+def test_to_import_the_package_imports_nothing_else_of_it(
+    modules_after: Callable[[str], set[str]],
+) -> None:
+    assert {name for name in modules_after("import reka_cli") if name.startswith("reka_cli")} == {
+        "reka_cli"
+    }
 
 
 @needs_limited_typer
-def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callable[[str], set[str]]) -> None:
+def test_a_piped_question_imports_nothing_it_does_not_need(
+    modules_after: Callable[[str], set[str]],
+) -> None:
     code = "from reka_cli.cli import main\nmain(['ask', 'hello', '--provider', 'sandbox', '-n'])"
     imported = modules_after(code)
 
@@ -112,7 +131,8 @@ def test_a_piped_question_imports_nothing_it_does_not_need(modules_after: Callab
         "keyring",
         "click",
         "jsonschema_rs",
-        "reka_cli.images.prepare",
+        "reka_cli.help",
+        "reka_cli.images.pipeline",
     }
     assert imported & heavy == set()
     assert "requests" in imported
@@ -124,10 +144,14 @@ def test_a_schema_imports_what_validates_it(modules_after: Callable[[str], set[s
     assert modules_after(code) & {"jsonschema", "jsonschema_rs", "attrs"} == {"jsonschema_rs"}
 
 
-def test_usage_errors_come_before_the_network_is_imported(modules_after: Callable[[str], set[str]]) -> None:
+def test_usage_errors_come_before_the_network_is_imported(
+    modules_after: Callable[[str], set[str]],
+) -> None:
     code = "from reka_cli.cli import main\nmain(['ask', '-n'])\nmain(['--version'])\nmain(['ask', '--help'])"
 
-    assert modules_after(code) & {"requests", "urllib3", "ssl", "rich.console", "PIL.Image"} == set()
+    assert (
+        modules_after(code) & {"requests", "urllib3", "ssl", "rich.console", "PIL.Image"} == set()
+    )
 
 
 def test_the_example_runs_as_it_stands(clean_env: dict[str, str], web_env: dict[str, str]) -> None:
@@ -165,7 +189,9 @@ print("rich" in sys.modules, file=sys.stderr)
 """
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", code]
-    ended = subprocess.run(command, env=os.environ | {"TERM": "xterm"}, stdout=theirs, stderr=-1, cwd=ROOT, check=True)
+    ended = subprocess.run(
+        command, env=os.environ | {"TERM": "xterm"}, stdout=theirs, stderr=-1, cwd=ROOT, check=True
+    )
     os.close(theirs)
     os.close(ours)
 
@@ -182,7 +208,9 @@ def test_standard_input_may_be_closed(clean_env: dict[str, str]) -> None:
     with running(clean_env, "ask", "hello", stdin=None, preexec_fn=lambda: os.close(0)) as process:
         stdout, stderr = process.communicate(timeout=30)
 
-    assert Result(process.returncode, stdout.decode(), stderr.decode()) == Result(0, told("hello"), "")
+    assert Result(process.returncode, stdout.decode(), stderr.decode()) == Result(
+        0, told("hello"), ""
+    )
 
 
 def test_a_closed_stdout_is_an_error(clean_env: dict[str, str]) -> None:
@@ -195,15 +223,21 @@ def test_a_closed_stdout_is_an_error(clean_env: dict[str, str]) -> None:
 
 def test_a_closed_stderr_changes_nothing(clean_env: dict[str, str]) -> None:
     fault = ("-m", "sandbox-length")
-    with running(clean_env, "ask", "hello", *fault, stderr=None, preexec_fn=lambda: os.close(2)) as process:
+    with running(
+        clean_env, "ask", "hello", *fault, stderr=None, preexec_fn=lambda: os.close(2)
+    ) as process:
         stdout, _ = process.communicate(timeout=20)
 
     half = b"This is the sandbox of reka-cli: a stand-in for Reka,\n"
     assert (process.returncode, stdout) == (10, half)
 
 
-@pytest.mark.parametrize("module", ["reka_cli.cli", "typer", "reka_cli.client", "requests", "reka_cli.transport.sse"])
-def test_ctrl_c_leaves_no_traceback_while_the_program_starts(run_process: Run, tmp_path: Path, module: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["reka_cli.cli", "typer", "reka_cli.client", "requests", "reka_cli.transport.sse"]
+)
+def test_ctrl_c_leaves_no_traceback_while_the_program_starts(
+    run_process: Run, tmp_path: Path, module: str
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
         "class Finder:\n"
@@ -217,7 +251,7 @@ def test_ctrl_c_leaves_no_traceback_while_the_program_starts(run_process: Run, t
     assert result == Result(-signal.SIGINT, "", "")
 
 
-def test_a_closed_standard_input_is_no_picture(clean_env: dict[str, str]) -> None:
+def test_a_closed_standard_input_is_no_image(clean_env: dict[str, str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "reka_cli", "ask", "-i", "-", QUESTION],
         env=clean_env | SANDBOX, preexec_fn=lambda: os.close(0), capture_output=True, check=False, cwd=ROOT,
@@ -234,7 +268,11 @@ def test_a_folder_ends_the_interpreter_before_we_are_asked(run_process: Run) -> 
     finally:
         os.close(descriptor)
 
-    assert (result.exit_code, result.stdout, "<stdin> is a directory, cannot continue" in result.stderr) == (
+    assert (
+        result.exit_code,
+        result.stdout,
+        "<stdin> is a directory, cannot continue" in result.stderr,
+    ) == (
         1,
         "",
         True,
@@ -242,10 +280,17 @@ def test_a_folder_ends_the_interpreter_before_we_are_asked(run_process: Run) -> 
 
 
 @pytest.mark.parametrize(
-    "left", ["iterator", "client", *(pytest.param(one, marks=pytest.mark.slow) for one in ("answer", "begun"))]
+    "left",
+    [
+        "iterator",
+        "client",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("answer", "begun")),
+    ],
 )
 @pytest.mark.parametrize("provider", ["sandbox"])
-def test_a_program_that_leaves_an_answer_open_ends(clean_env: dict[str, str], provider: str, left: str) -> None:
+def test_a_program_that_leaves_an_answer_open_ends(
+    clean_env: dict[str, str], provider: str, left: str
+) -> None:
     code = f"""
 from reka_cli import Client
 client = Client({provider!r})
