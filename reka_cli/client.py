@@ -55,7 +55,8 @@ class Client:
 
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
-    `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
+    `waits_for_limits`, a rate limit is an error at once, not waited for. With `is_scheduled`, the caller spaces the
+    questions: each 429 is an error at once, and limits that other processes ran into are ignored. `log` gets lines about the HTTP, secrets
     redacted. `preparation` says how images are made ready; `progress` is told the name of an image, how many of its bytes
     were sent, and how many it has. `stdin` reads the image that `-` stands for, until a deadline; without it `-` is
     rejected.
@@ -71,6 +72,7 @@ class Client:
         retries: int = 2,
         allow_partial: bool = False,
         waits_for_limits: bool = True,
+        is_scheduled: bool = False,
         config: Config | None = None,
         log: Callable[[str], None] | None = None,
         preparation: Preparation = DEFAULT_PREPARATION,
@@ -88,6 +90,7 @@ class Client:
         self._timeout_s = timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._retries = retries
+        self._is_scheduled = is_scheduled
         self._allow_partial = allow_partial
         self._waits_for_limits = waits_for_limits
         self._log = log
@@ -223,6 +226,15 @@ class Client:
             cancellation=call.cancellation,
         )
 
+    def target(self, model: str | None = None) -> tuple[str, str]:
+        """Return the names of the provider and the model that a question for `model` goes to.
+
+        The model is empty where the provider finds it out with the first question. Raises
+        NotLoggedIn if no provider can be used.
+        """
+        provider = self._provider_for(model or self._model)
+        return provider.name, model or self._model or provider.default_model
+
     def models(
         self, *, refresh: bool = False, notice: Callable[[str], None] | None = None
     ) -> Listing:
@@ -251,6 +263,7 @@ class Client:
             _check_seconds(self._idle_timeout_s),
             retries=self._retries,
             waits_for_limits=self._waits_for_limits,
+            is_scheduled=self._is_scheduled,
         )
         call = Call(limits)
         with self._lock:

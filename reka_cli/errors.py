@@ -70,6 +70,7 @@ class RateLimited(RekaError):
 
     code = "rate_limited"
     exit_code = 6
+    is_out_of_credit = False  # 402: waiting does not help
 
 
 class ServiceError(RekaError):
@@ -100,6 +101,20 @@ class IncompleteAnswer(RekaError):
 
     code = "incomplete"
     exit_code = 10
+
+
+class SomeFailed(RekaError):
+    """`batch`: some rows failed or were left."""
+
+    code = "some_failed"
+    exit_code = 11
+
+
+class Locked(RekaError):
+    """`batch`: another process is writing the same output."""
+
+    code = "locked"
+    exit_code = 75
 
 
 def release_frames(error: BaseException | None) -> None:

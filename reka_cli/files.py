@@ -193,6 +193,12 @@ def write_text(descriptor: int, text: str) -> None:
         file.write(text)
 
 
+def write_bytes(descriptor: int, data: bytes) -> None:
+    """Write bytes completely to a descriptor, which stays open; raises OSError."""
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+
+
 @contextlib.contextmanager
 def output_file(path: Path, deadline: Deadline, *, private: bool = False) -> Iterator[int]:
     """Yield a descriptor to write to.
@@ -342,13 +348,13 @@ def hold_lock(path: Path) -> Iterator[None]:
 
 def _lock(descriptor: int) -> None:
     ends_at = time.monotonic() + _LONGEST_LOCK_S
-    while not _try_lock(descriptor):
+    while not try_lock(descriptor):
         if time.monotonic() > ends_at:
             raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock")
         time.sleep(_LOCK_POLL_S)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Take the lock if it is free. Returns False if another process holds it."""
     try:
         if sys.platform == "win32":

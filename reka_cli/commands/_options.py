@@ -265,10 +265,12 @@ DebugOption = Annotated[
 def with_ask_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command that asks get the options that all such commands share as one value.
 
-    The command has a parameter `options`; in its place Typer sees a parameter for each option.
+    The command has a parameter `options`; in its place Typer sees a parameter for each option. An
+    option that the command declares itself, under the same name, is not shared.
     """
-    shared = inspect.signature(_gather).parameters
     own = inspect.signature(command).parameters
+    every = inspect.signature(_gather).parameters
+    shared = {name: one for name, one in every.items() if name not in own}
     names = list(own)
     at = names.index("options")
     order = [*names[:at], *shared, *names[at + 1 :]]

@@ -31,6 +31,7 @@ class Limits:
     connect_s: float = 10.0
     retries: int = 2
     waits_for_limits: bool = True
+    is_scheduled: bool = False  # by the caller, who spaces requests and wants each 429 at once
 
 
 class Cancellation:

@@ -118,7 +118,9 @@ class Transport:
                 failure = self._response_error(response)
                 worth_another = response.status in _RETRIED and not isinstance(failure, BadInput)
             wait_s = _wait_s(call, attempt, failure) if worth_another else None
-            if isinstance(failure, RateLimited) and self._pool.rate_limits:
+            if isinstance(failure, RateLimited) and limits.is_scheduled:
+                wait_s = None
+            elif isinstance(failure, RateLimited) and self._pool.rate_limits:
                 wait_s, has_turn = self._share_rate_limit(call, failure, wait_s), True
             if wait_s is None:
                 raise failure
@@ -186,7 +188,7 @@ class Transport:
     def _wait_for_turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
         """Wait while the service is known to want no request, from this process or another."""
         rate_limits, url = self._pool.rate_limits, self._base_url
-        if rate_limits is None or rate_limits.is_empty:
+        if call.limits.is_scheduled or rate_limits is None or rate_limits.is_empty:
             return
         while not taken or rate_limits.remaining_wait_s(url):
             limited_s = rate_limits.remaining_wait_s(url)
@@ -235,7 +237,10 @@ class Transport:
             message += f" (try again in {wait_s:.0f} s)"
         kind = error_class(status, said)
         hint = self._login_hint if kind is NotLoggedIn else None
-        return kind(message, hint, retry_after_s=wait_s)
+        error = kind(message, hint, retry_after_s=wait_s)
+        if isinstance(error, RateLimited):
+            error.is_out_of_credit = status == 402
+        return error
 
     def _shown_location(self, location: str) -> str:
         try:

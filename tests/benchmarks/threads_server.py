@@ -1,6 +1,9 @@
 """A loopback service that answers each question after a latency and keeps its connections open.
 
-`GET /stats` returns how many connections it accepted and how many requests of each kind it got.
+    python -m benchmarks.threads_server [RATE]
+
+`GET /stats` returns how many connections it accepted, how many requests of each kind it got and how
+many it rejected with 429: with a RATE, those beyond so many a second, from a bucket of one second.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections import Counter
 
 ANSWER = "A cat sits on a mat and looks at you with green eyes while rain falls outside the window."
@@ -37,11 +41,33 @@ def _response(media_type: str, body: bytes) -> bytes:
 
 _ANSWER = _response("text/event-stream", _answer())
 _MODELS = _response("application/json", b'{"object": "list", "data": [{"id": "m"}]}')
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 33\r\n\r\n{"error":{"message":"slow down"}}'
+)
+
+
+class _Bucket:
+    """A token bucket that holds what is allowed in one second; a rate of 0 allows everything."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = self._tokens = rate
+        self._at_s = time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._tokens = min(self._rate, self._tokens + (now - self._at_s) * self._rate)
+        self._at_s = now
+        if self._rate and self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], bucket: _Bucket) -> None:
         self._counts = counts
+        self._bucket = bucket
         self._received = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,6 +100,9 @@ class _Connection(asyncio.Protocol):
         self._counts[request] += 1
         if request.endswith("/models"):
             self._send(_MODELS)
+        elif not self._bucket.take():
+            self._counts["429"] += 1
+            self._send(_TOO_MANY)
         else:
             asyncio.get_running_loop().call_later(LATENCY_S, self._send, _ANSWER)
 
@@ -84,8 +113,11 @@ class _Connection(asyncio.Protocol):
 
 async def _serve() -> None:
     counts: Counter[str] = Counter()
+    bucket = _Bucket(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(counts), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(
+        lambda: _Connection(counts, bucket), "127.0.0.1", 0, backlog=1024
+    )
     sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

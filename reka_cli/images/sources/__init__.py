@@ -7,6 +7,7 @@ is how it is written and what it means, for `reka-cli help images`.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -160,7 +161,10 @@ def _read_file(file: BinaryIO, context: FindContext) -> FoundImage:
     with translate_read_errors(shown):
         if not getattr(file, "readable", lambda: True)():
             raise BadInput(f'{shown} is not open for reading: open it with "rb"')
-        data = context.run_in_thread(lambda: file.read(MAX_IMAGE_BYTES + 1), shown)
+        if isinstance(file, io.BytesIO):  # which never waits
+            data = file.read(MAX_IMAGE_BYTES + 1)
+        else:
+            data = context.run_in_thread(lambda: file.read(MAX_IMAGE_BYTES + 1), shown)
     if not isinstance(data, bytes):
         raise BadInput('the image was opened as text: open it with "rb"')
     return FoundImage(InMemory(data), shown)

@@ -30,17 +30,19 @@ _SUFFIXES = frozenset(
 )
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path, most: int | None = _MOST) -> list[Path]:
     """Give the images right in a folder; hidden ones, other files and folders are not among them.
 
     A file counts as one if its content or its name says so: a damaged one is not passed over.
     """
     return _some(
-        (one for one in folder.iterdir() if not one.name.startswith(".") and _is_image(one)), folder
+        (one for one in folder.iterdir() if not one.name.startswith(".") and is_image(one)),
+        folder,
+        most,
     )
 
 
-def matches(pattern: str) -> list[Path]:
+def matches(pattern: str, most: int | None = _MOST) -> list[Path]:
     """Give the files that match a glob, `**` any number of folders; a dot at the beginning of a name must be typed.
 
     All of them: what is no image was asked for by its name.
@@ -59,7 +61,7 @@ def matches(pattern: str) -> list[Path]:
         # not glob.glob, which follows links to folders, round and round
         found = Path(*path.parts[:fixed]).glob(str(Path(*parts)))
         return _some(
-            (one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path
+            (one for one in found if wants_hidden or not _is_hidden(one.parts[fixed:])), path, most
         )
     except (ValueError, NotImplementedError) as error:
         raise BadInput(
@@ -71,20 +73,21 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") for part in parts)
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Return whether the name or the content of a file says that it is an image."""
     from reka_cli.images import is_image_file
 
     return path.suffix.lower() in _SUFFIXES or is_image_file(str(path))
 
 
-def _some(paths: Iterable[Path], asked: Path) -> list[Path]:
+def _some(paths: Iterable[Path], asked: Path, most: int | None) -> list[Path]:
     """Give the files among the paths, sorted; raise BadInput if there are none or too many."""
     shown = one_line(str(asked), 200)
     found = sorted((one for one in paths if one.is_file()), key=_natural)
     if not found:
         raise BadInput(f"{shown} holds no image" if asked.is_dir() else f"no file matches {shown}")
-    if len(found) > _MOST:
-        raise BadInput(f"{shown} holds {len(found)} images: at most {_MOST} a question")
+    if most is not None and len(found) > most:
+        raise BadInput(f"{shown} holds {len(found)} images: at most {most} a question")
     return found
 
 
