@@ -58,6 +58,7 @@ class Budget:
         self._estimate_usd = first_estimate_usd
         self._highest_usd = 0.0
         self._reserved_usd = 0.0
+        self._open = 0  # reservations
         self._lock = threading.Lock()
 
     def reserve(self) -> float | None:
@@ -66,16 +67,18 @@ class Budget:
             estimate = self._highest_usd or self._estimate_usd
             committed = self.spent_usd + self._reserved_usd
             if self._most_usd is not None and committed + estimate > self._most_usd:
-                if not self._reserved_usd:
+                if not self._open:
                     self.is_exhausted = True
                 return None
             self._reserved_usd += estimate
+            self._open += 1
             return estimate
 
     def settle(self, reserved_usd: float, cost_usd: float | None, attempts: int = 1) -> None:
         """Replace the estimate of a question by its cost, None if it is unknown."""
         with self._lock:
-            self._reserved_usd -= reserved_usd
+            self._open -= 1
+            self._reserved_usd = self._reserved_usd - reserved_usd if self._open else 0.0
             if cost_usd is not None:
                 self.spent_usd += cost_usd
                 self._highest_usd = max(self._highest_usd, cost_usd)

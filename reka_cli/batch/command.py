@@ -95,9 +95,9 @@ def run_batch(
         budget = _budget(questions, client, options, price)
         settings = _settings(prompt or "", questions, asking, target)
         sidecars = _sidecars(options)
+        outputs = _open_outputs(source, schema, options, terminal)
         path = _journal_path(options, settings)
         journal = stack.enter_context(_closing_journal(path, options, sidecars))
-        outputs = _open_outputs(source, schema, options, terminal)
         for output in outputs:
             stack.callback(output.close)
         progress = Progress(quiet=asking.quiet)

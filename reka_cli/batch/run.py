@@ -43,6 +43,7 @@ SCHEMA = "reka-cli/batch/1"
 
 _LINE_BEGIN = b'{"key": "'  # of a line of the journal
 _RESULT = b'"result": '
+_MOST_PAUSES = 20  # for rate limits, in a row: longer than a quarter of an hour without Retry-After
 _FAILURES_IN_A_ROW = 20  # while nothing has succeeded, unless --max-failures says otherwise
 
 
@@ -475,7 +476,7 @@ class Batch:
             self._slots.succeed(slot)
         except RateLimited as error:
             self._slots.back_off(slot, error.retry_after_s)
-            if error.is_out_of_credit:
+            if error.is_out_of_credit or self._slots.pauses_in_a_row > _MOST_PAUSES:
                 raise
             with self._lock:
                 self._sent_back.append(item)

@@ -46,6 +46,11 @@ class AdaptiveLimit:
     def in_use(self) -> int:
         return self._in_use
 
+    @property
+    def pauses_in_a_row(self) -> int:
+        """How often a rate limit was met since the last success."""
+        return self._pauses
+
     def take(self, should_stop: Callable[[], bool]) -> Slot | None:
         """Wait for a slot and take it. Returns None as soon as `should_stop()`."""
         with self._condition:
