@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of what `-
 
 if TYPE_CHECKING:
     from reka_cli.answer import Answer
-    from reka_cli.client import Client
+    from reka_cli.client import BatchResult, Client
     from reka_cli.errors import (
         BadInput,
         DeadlineExceeded,
@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer",
     "BadInput",
+    "BatchResult",
     "Client",
     "DeadlineExceeded",
     "Image",
@@ -52,6 +53,7 @@ __all__ = [
 
 _MODULES = {
     "Answer": "answer",
+    "BatchResult": "client",
     "Client": "client",
     "Image": "messages",
     "Preparation": "images.preparation",

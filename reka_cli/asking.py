@@ -60,11 +60,8 @@ class Question(NamedTuple):
     deadline: Deadline
 
 
-def open_client(options: AskOptions, terminal: Terminal, *, is_scheduled: bool = False) -> Client:
-    """Return a client that reads `-` from standard input and reports progress to the terminal.
-
-    With `is_scheduled`, the caller spaces the questions; see `Client`.
-    """
+def open_client(options: AskOptions, terminal: Terminal, *, shows_uploads: bool = True) -> Client:
+    """Return a client that reads `-` from standard input and reports uploads to the terminal."""
 
     def read_stdin(deadline: Deadline) -> bytes:
         return read_image(terminal, deadline, images.MAX_IMAGE_BYTES)
@@ -76,11 +73,10 @@ def open_client(options: AskOptions, terminal: Terminal, *, is_scheduled: bool =
         retries=options.retries,
         allow_partial=options.allow_partial,
         waits_for_limits=options.waits_for_limits,
-        is_scheduled=is_scheduled,
         config=Config.read(insecure_http=options.allows_http),
         log=terminal.debug if options.debug else None,
         preparation=options.preparation,
-        progress=None if is_scheduled else terminal.show_upload,
+        progress=terminal.show_upload if shows_uploads else None,
         stdin=read_stdin,
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reka_cli.answer import Answer, limit_length
 from reka_cli.config import Config
-from reka_cli.errors import BadInput, UsageError
+from reka_cli.errors import BadInput, NotLoggedIn, RateLimited, RekaError, UsageError
 from reka_cli.images import DEFAULT_PREPARATION, Preparation
 from reka_cli.images.videos import load as load_video
 from reka_cli.limits.call import Call, Limits
@@ -46,6 +46,15 @@ class Listing:
     default: str | None
 
 
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of one question of `Client.batch`: an answer that is complete, or an error."""
+
+    index: int  # of the question, from 0
+    answer: Answer | None
+    error: RekaError | None
+
+
 class Client:
     """Ask models, over connections that are kept between questions; safe from many threads.
 
@@ -55,8 +64,7 @@ class Client:
 
     `provider` is a name ("auto", "web", "api", "local", "sandbox") or a provider class; without it, what the
     environment and the configuration say. `config` is what `Config.read()` gives unless given. Without
-    `waits_for_limits`, a rate limit is an error at once, not waited for. With `is_scheduled`, the caller spaces the
-    questions: each 429 is an error at once, and limits that other processes ran into are ignored. `log` gets lines about the HTTP, secrets
+    `waits_for_limits`, a rate limit is an error at once, not waited for. `log` gets lines about the HTTP, secrets
     redacted. `preparation` says how images are made ready; `progress` is told the name of an image, how many of its bytes
     were sent, and how many it has. `stdin` reads the image that `-` stands for, until a deadline; without it `-` is
     rejected.
@@ -72,7 +80,6 @@ class Client:
         retries: int = 2,
         allow_partial: bool = False,
         waits_for_limits: bool = True,
-        is_scheduled: bool = False,
         config: Config | None = None,
         log: Callable[[str], None] | None = None,
         preparation: Preparation = DEFAULT_PREPARATION,
@@ -90,7 +97,6 @@ class Client:
         self._timeout_s = timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._retries = retries
-        self._is_scheduled = is_scheduled
         self._allow_partial = allow_partial
         self._waits_for_limits = waits_for_limits
         self._log = log
@@ -160,6 +166,7 @@ class Client:
         deadline: Deadline | None = None,
         videos: Iterable[str | os.PathLike[str]] = (),
         schema: dict[str, Any] | None = None,
+        is_scheduled: bool = False,
     ) -> Answer:
         """Ask one question; images are bytes, open binary files, loaded already, or what the command takes.
 
@@ -176,7 +183,9 @@ class Client:
             self.load(images, deadline),
             tuple(load_video(one, deadline) for one in videos),
         )
-        return self.send((*head, question), model, options, deadline, schema)
+        return self.send(
+            (*head, question), model, options, deadline, schema, is_scheduled=is_scheduled
+        )
 
     def send(
         self,
@@ -185,8 +194,14 @@ class Client:
         options: Options = _SERVICE_DECIDES,
         deadline: Deadline | None = None,
         schema: dict[str, Any] | None = None,
+        *,
+        is_scheduled: bool = False,
     ) -> Answer:
-        """Send a whole conversation that ends with a question."""
+        """Send a whole conversation that ends with a question.
+
+        With `is_scheduled`, the caller spaces the questions: each 429 is an error at once, and
+        limits that other processes ran into are ignored.
+        """
         for message in messages:
             _check_text(message)
         if not messages or not (
@@ -198,7 +213,7 @@ class Client:
         _check_options(options)
         validator = None if schema is None else _validator(schema)
         model = model or self._model
-        call = self._call(deadline or Deadline.after(self._timeout_s))
+        call = self._call(deadline or Deadline.after(self._timeout_s), is_scheduled=is_scheduled)
         provider = self._provider_for(model)
         sent = tuple(
             _add_image_names(_track_uploads(message, self._progress)) for message in messages
@@ -225,6 +240,64 @@ class Client:
             allow_partial=self._allow_partial,
             cancellation=call.cancellation,
         )
+
+    def batch(
+        self,
+        questions: Iterable[str | tuple[str, Iterable[Source | Image]]],
+        concurrency: int = 8,
+        *,
+        system: str | None = None,
+        model: str | None = None,
+        options: Options = _SERVICE_DECIDES,
+        schema: dict[str, Any] | None = None,
+    ) -> Generator[BatchResult, None, None]:
+        """Ask many questions, and yield a result for each as soon as it is there.
+
+        A question is a prompt, or a prompt and its images. They are taken from their iterator one by
+        one, `concurrency` at most are on their way at once, fewer while the service limits the
+        rate. A question that fails is a result with its error. Raises NotLoggedIn and UsageError,
+        which no question would survive. Closing the generator cancels nothing that is on its way.
+        """
+        from reka_cli.limits.concurrency import MOST_PAUSES, AdaptiveLimit
+        from reka_cli.limits.parallel import work_in_threads
+
+        limit = AdaptiveLimit(concurrency)
+
+        def ask(
+            one: tuple[int, str | tuple[str, Iterable[Source | Image]]],
+            should_stop: Callable[[], bool],
+        ) -> BatchResult | None:
+            index, question = one
+            prompt, images = (question, ()) if isinstance(question, str) else question
+            kept = tuple(images)  # an iterator could not be read again after a rate limit
+            while slot := limit.take(should_stop):
+                try:
+                    answer = self.ask(
+                        prompt,
+                        kept,
+                        system=system,
+                        model=model,
+                        options=options,
+                        schema=schema,
+                        is_scheduled=True,
+                    )
+                    answer.read()
+                except RateLimited as error:
+                    limit.back_off(slot, error.retry_after_s)
+                    if error.is_out_of_credit or limit.pauses_in_a_row > MOST_PAUSES:
+                        return BatchResult(index, None, error)
+                except (NotLoggedIn, UsageError):
+                    limit.fail()
+                    raise
+                except RekaError as error:
+                    limit.fail()
+                    return BatchResult(index, None, error)
+                else:
+                    limit.succeed(slot)
+                    return BatchResult(index, answer, None)
+            return None
+
+        yield from work_in_threads(enumerate(questions), ask, concurrency)
 
     def target(self, model: str | None = None) -> tuple[str, str]:
         """Return the names of the provider and the model that a question for `model` goes to.
@@ -257,13 +330,13 @@ class Client:
         run_to_completion(provider.check(self._call(Deadline.after(self._timeout_s))), notice)
         return provider.name
 
-    def _call(self, deadline: Deadline) -> Call:
+    def _call(self, deadline: Deadline, *, is_scheduled: bool = False) -> Call:
         limits = Limits(
             deadline,
             _check_seconds(self._idle_timeout_s),
             retries=self._retries,
             waits_for_limits=self._waits_for_limits,
-            is_scheduled=self._is_scheduled,
+            is_scheduled=is_scheduled,
         )
         call = Call(limits)
         with self._lock:

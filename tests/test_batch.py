@@ -13,12 +13,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import zygote
-from conftest import CAT, Result, Run, Service
+from conftest import CAT, ROOT, Result, Run, Service
+
+from reka_cli import Client, IncompleteAnswer, NotLoggedIn
+from reka_cli.config import Config
 
 SANDBOX = {"REKA_PROVIDER": "sandbox", "REKA_MODEL": "sandbox-text"}
 JPEG = CAT.read_bytes()
@@ -108,6 +114,17 @@ class TestFiles:
             "images": [{"source": path}],
             "attempts": 1,
         }
+
+    def test_results_follow_the_published_schema(
+        self, run: Run, photos: Path, tmp_path: Path
+    ) -> None:
+        (photos / "b.jpg").write_text("no image")
+        run("batch", "Hi", str(photos), "-o", str(tmp_path / "out.jsonl"), env=SANDBOX)
+        schema = json.loads((ROOT / "docs/batch-row.schema.json").read_text())
+        validator = jsonschema_rs.validator_for(schema)
+
+        results = _results(tmp_path / "out.jsonl")
+        assert [list(validator.iter_errors(one)) for one in results] == [[], [], []]
 
     def test_a_bad_image_is_a_failed_row_and_not_the_end(
         self, run: Run, photos: Path, tmp_path: Path
@@ -305,6 +322,29 @@ class TestTables:
         )
 
         assert json.loads(result.stdout)["prompt"] == "Müller"
+
+    def test_parquet_in_and_out(self, run: Run, tmp_path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({"n": [1, 2], "s": ["x", None]}), tmp_path / "rows.parquet")
+        command = ("batch", "Row {n}{s}", "--from", "rows.parquet", "-o", "out.parquet")
+        results = [run(*command, cwd=tmp_path, env=SANDBOX) for _ in range(2)]
+        table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+
+        assert [one.exit_code for one in results] == [0, 0]
+        assert [one["prompt"] for one in table] == ["Row 1x", "Row 2"]
+        assert [one["complete"] for one in table] == [True, True]
+
+    def test_a_broken_parquet_file_is_rejected(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "rows.parquet").write_text("no")
+        command = ("batch", "Row", "--from", "rows.parquet", "-o", "out.jsonl")
+        result = run(*command, cwd=tmp_path, env=SANDBOX)
+
+        assert (result.exit_code, result.stderr.splitlines()[0]) == (
+            5,
+            "error: rows.parquet is not a Parquet file",
+        )
 
 
 class TestUsage:
@@ -746,3 +786,43 @@ def _wait_for_results(path: Path, count: int, process: Any = None) -> None:
         if process is not None and process.poll() is not None:
             return
         time.sleep(0.002)
+
+
+class TestLibrary:
+    def test_results_come_as_they_finish(self, service: Service) -> None:
+        with _client(service, "sandbox") as client:
+            questions = ["one", ("two", [CAT]), ("three", iter([JPEG]))]
+            results = sorted(client.batch(questions), key=lambda one: one.index)
+
+        texts = [one.answer.text.rpartition(": ")[2] for one in results if one.answer]
+        assert texts == ["one", "two", "three"]
+        assert [one.error for one in results] == [None, None, None]
+
+    def test_a_question_that_fails_is_a_result(self, service: Service) -> None:
+        with _client(service, "sandbox-cut") as client:
+            (result,) = client.batch(["one"])
+
+        assert result.answer is None
+        assert isinstance(result.error, IncompleteAnswer)
+
+    def test_questions_are_taken_when_there_is_a_thread_for_them(self, service: Service) -> None:
+        taken = []
+
+        def questions() -> Iterator[str]:
+            for number in range(1_000):
+                taken.append(number)
+                yield "x"
+
+        with _client(service, "sandbox-text") as client:
+            with closing(client.batch(questions(), concurrency=2)) as results:
+                next(results)
+            assert len(taken) < 100
+
+    def test_credentials_that_are_rejected_are_raised(self, service: Service) -> None:
+        with _client(service, "sandbox-401") as client, pytest.raises(NotLoggedIn):
+            list(client.batch(["one", "two"]))
+
+
+def _client(service: Service, model: str) -> Client:
+    config = Config(Path("/nonexistent"), api_base=f"{service.url}/v1")
+    return Client("api", model=model, config=config, retries=0)

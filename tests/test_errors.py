@@ -32,7 +32,9 @@ def test_every_error_has_an_exit_code_of_its_own() -> None:
         8: "timeout",
         9: "network",
         10: "incomplete",
+        11: "some_failed",
         70: "internal",
+        75: "locked",
     }
 
 

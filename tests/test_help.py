@@ -188,7 +188,7 @@ def test_every_exit_code_is_a_topic_of_help(run: Run) -> None:
 
     numbers = [int(number) for number in re.findall(r"^  (\d+)", shown, re.MULTILINE)]
     assert numbers == [one.number for one in exit_codes()]
-    assert numbers == [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 70, 129, 130, 141, 143]
+    assert numbers == [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 70, 75, 129, 130, 141, 143]
 
 
 @pytest.mark.parametrize(

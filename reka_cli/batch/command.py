@@ -83,7 +83,7 @@ def run_batch(
     source = _read_source(files, options)
     schema = _read_schema(asking)
     with ExitStack() as stack:
-        client = stack.enter_context(open_client(asking, terminal, is_scheduled=True))
+        client = stack.enter_context(open_client(asking, terminal, shows_uploads=False))
         questions = _questions(prompt or "", source, schema, options, asking)
         target = client.target(questions.models[0] or None)
         jobs = _jobs(options.jobs, target[0])

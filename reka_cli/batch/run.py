@@ -35,7 +35,7 @@ from reka_cli.errors import (
     UsageError,
     release_frames,
 )
-from reka_cli.limits.concurrency import AdaptiveLimit
+from reka_cli.limits.concurrency import MOST_PAUSES, AdaptiveLimit
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Options
 
@@ -43,7 +43,6 @@ SCHEMA = "reka-cli/batch/1"
 
 _LINE_BEGIN = b'{"key": "'  # of a line of the journal
 _RESULT = b'"result": '
-_MOST_PAUSES = 20  # for rate limits, in a row: longer than a quarter of an hour without Retry-After
 _FAILURES_IN_A_ROW = 20  # while nothing has succeeded, unless --max-failures says otherwise
 
 
@@ -476,7 +475,7 @@ class Batch:
             self._slots.succeed(slot)
         except RateLimited as error:
             self._slots.back_off(slot, error.retry_after_s)
-            if error.is_out_of_credit or self._slots.pauses_in_a_row > _MOST_PAUSES:
+            if error.is_out_of_credit or self._slots.pauses_in_a_row > MOST_PAUSES:
                 raise
             with self._lock:
                 self._sent_back.append(item)
@@ -520,6 +519,7 @@ class Batch:
             options=asked.options,
             deadline=deadline,
             schema=asked.schema,
+            is_scheduled=True,
         ) as answer:
             text = answer.read()
             return self._result(item, answer, text)

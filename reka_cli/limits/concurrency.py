@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+MOST_PAUSES = 20  # in a row: longer than a quarter of an hour without Retry-After
+
 _FIRST_PAUSE_S = 1.0  # after a rate limit without Retry-After
 _LONGEST_PAUSE_S = 60.0
 _LONGEST_WAIT_S = 1.0  # between two looks whether the run is to stop

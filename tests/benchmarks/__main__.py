@@ -10,7 +10,17 @@ from importlib import import_module
 
 from benchmarks import report
 
-SECTIONS = ("startup", "events", "latency", "growth", "live", "terminal", "images", "threads")
+SECTIONS = (
+    "startup",
+    "events",
+    "latency",
+    "growth",
+    "live",
+    "terminal",
+    "images",
+    "threads",
+    "batch",
+)
 
 
 def main() -> int:

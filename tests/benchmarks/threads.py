@@ -57,8 +57,8 @@ def measure(*, quick: bool) -> Section:
     runs: _Runs = {(library, threads): [] for threads in rounds for library in _LIBRARIES}
     with tempfile.TemporaryDirectory() as name, _serving() as service:
         folder = Path(name)
-        _make_images(folder / "one", 1)
-        _make_images(folder / "all", questions)
+        make_images(folder / "one", 1)
+        make_images(folder / "all", questions)
         for library in _LIBRARIES:  # fills caches and does not count
             _run(service, library, 1, folder / "one")
         for threads, count in rounds.items():
@@ -133,7 +133,7 @@ def _serving() -> Iterator[_Service]:
             server.kill()
 
 
-def _make_images(folder: Path, count: int) -> None:
+def make_images(folder: Path, count: int) -> None:
     """Write `count` different JPEGs of about 30 KB."""
     from PIL import Image
 
@@ -141,5 +141,7 @@ def _make_images(folder: Path, count: int) -> None:
     with Image.open(ROOT / "docs/images/cat.jpeg") as cat:
         for number in range(count):
             image = cat.copy()
-            image.paste((number % 256, number // 256, 0), (0, 0, 40, 40))
+            for bit in range(11):  # as large as a block of JPEG, or many would be equal
+                color = 255 * (number >> bit & 1)
+                image.paste((color, color, color), (16 * bit, 0, 16 * bit + 16, 16))
             image.save(folder / f"{number:04}.jpg", quality=85)
