@@ -33,6 +33,9 @@ _HALVES = "[\ud800-\udfff]"
 _UNFINISHED = rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z"
 
 
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one each time
+
+
 def clean(text: str) -> str:
     """Remove controls (C0 but newline and tab, DEL, C1) and whole escape sequences, and show changes of direction."""
     if _is_plain(text):
@@ -43,7 +46,7 @@ def clean(text: str) -> str:
 
 def json_line(value: Any) -> str:
     """Give a value as one line of JSON, control characters, half characters and changes of direction escaped."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = _encode_json(value)
     return re.sub(_NOT_ESCAPED_BY_JSON, lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 

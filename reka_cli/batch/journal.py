@@ -21,6 +21,7 @@ from reka_cli.escapes import json_line
 from reka_cli.files import NO_FOLLOW, show_path, try_lock, write_error
 
 VERSION = 1
+LINE_BEGIN = b'{"key": "'  # of the line of a record
 
 Deliver = Callable[[Any, int], None]
 
@@ -47,8 +48,8 @@ class Journal:
         self._reader: BinaryIO | None = None
         self._reading = threading.Lock()
 
-    def load(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield each record with its offset in bytes, and cut off half a record at the end.
+    def load(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the line of each record with its offset in bytes; cut off half a line at the end.
 
         Raises BadInput if the file is not a journal.
         """
@@ -56,22 +57,26 @@ class Journal:
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             for line in file:
-                record = _parse(line)
                 if damaged_at is not None:
                     raise BadInput(f"{show_path(self.path)} is damaged at byte {damaged_at}")
-                if record is None:
-                    damaged_at = self._size
+                at = self._size
+                if not line.endswith(b"}\n") or (at and not line.startswith(LINE_BEGIN)):
+                    damaged_at = at
                     continue
-                at, self._size = self._size, self._size + len(line)
+                self._size += len(line)
                 if at:
-                    yield record, at
-                elif record.get("journal") != VERSION:
-                    raise BadInput(f"{show_path(self.path)} is not a journal of this version")
+                    yield line, at
                 else:
-                    self.settings = record.get("settings")
-        if damaged_at is not None and not self._size:
+                    self._read_header(line)
+        if damaged_at == 0:
             raise BadInput(f"{show_path(self.path)} is not a journal")
         os.truncate(self._descriptor, self._size)
+
+    def _read_header(self, line: bytes) -> None:
+        header = _parse(line)
+        if header is None or header.get("journal") != VERSION:
+            raise BadInput(f"{show_path(self.path)} is not a journal of this version")
+        self.settings = header.get("settings")
 
     def start(self, settings: dict[str, Any], deliver: Deliver) -> None:
         """Begin to write, with the settings first if the journal is empty.

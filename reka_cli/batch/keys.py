@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from reka_cli.batch.rows import is_url
+from reka_cli.batch.rows import is_url, shown_source
 from reka_cli.files import translate_read_errors
 
 KEY_BYTES = 16
@@ -44,6 +44,11 @@ class ImageSource:
         if found is None:
             return cls(text, path, mark + fragment)
         return cls(text, path, mark + fragment, found.st_size, found.st_mtime_ns)
+
+    @property
+    def shown(self) -> str:
+        """The name in messages and results, without the password of a URL."""
+        return shown_source(self.text) if self.path is None else self.text
 
     def read(self) -> ImageContent:
         """Read the file and return what identifies it. Raises BadInput if it cannot be read."""

@@ -8,6 +8,7 @@ of its retries.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import deque
@@ -20,10 +21,10 @@ from typing import Any
 from reka_cli.answer import Answer
 from reka_cli.batch import keys
 from reka_cli.batch.budget import Budget, Price, estimate_tokens
-from reka_cli.batch.journal import Journal
+from reka_cli.batch.journal import LINE_BEGIN, Journal
 from reka_cli.batch.outputs import Line, Output, Result, encode
 from reka_cli.batch.progress import FRAME_S, Counts, Progress
-from reka_cli.batch.rows import Row, RowSource, shown_source
+from reka_cli.batch.rows import Row, RowSource
 from reka_cli.batch.sidecars import Sidecars
 from reka_cli.batch.templates import Template
 from reka_cli.client import Client
@@ -41,8 +42,9 @@ from reka_cli.messages import Options
 
 SCHEMA = "reka-cli/batch/1"
 
-_LINE_BEGIN = b'{"key": "'  # of a line of the journal
 _RESULT = b'"result": '
+_NO_ERROR = b'"error": null, '
+_NAMES = re.compile(rb'\{"key": "([0-9a-f]+)", "stamp": "([0-9a-f]+)", "sidecar": null, ')
 _FAILURES_IN_A_ROW = 20  # while nothing has succeeded, unless --max-failures says otherwise
 
 
@@ -78,7 +80,7 @@ class Item:
     @property
     def source(self) -> str:
         """What the row is called in messages and results."""
-        return shown_source(self.sources[0].text) if self.sources else f"row {self.row.index + 1}"
+        return self.sources[0].shown if self.sources else f"row {self.row.index + 1}"
 
 
 @dataclass
@@ -181,12 +183,13 @@ class Batch:
 
     def load(self) -> dict[str, Any] | None:
         """Read the journal. Returns the settings of the earlier run, None if there was none."""
-        for record, offset in self._journal.load():
-            signed = -offset if record["result"]["error"] else offset
-            self._offsets[bytes.fromhex(record["key"])] = signed
-            self._offsets[bytes.fromhex(record["stamp"])] = signed
-            if self._sidecars and record.get("sidecar"):
-                self._sidecars.note(*record["sidecar"])
+        for line, offset in self._journal.load():
+            key, stamp, sidecar = _read_names(line)
+            # only a row with an answer has no error; in strings, quotes are escaped
+            signed = offset if _NO_ERROR in line else -offset
+            self._offsets[key] = self._offsets[stamp] = signed
+            if self._sidecars and sidecar:
+                self._sidecars.note(*sidecar)
         return self._journal.settings
 
     def plan(self) -> int:
@@ -280,7 +283,7 @@ class Batch:
         if offset is None or (offset < 0 and self._retries_failed):
             return None
         line = self._journal.read_line(abs(offset))
-        item.key = bytes.fromhex(line[len(_LINE_BEGIN) :][: 2 * keys.KEY_BYTES].decode())
+        item.key = bytes.fromhex(line[len(LINE_BEGIN) :][: 2 * keys.KEY_BYTES].decode())
         text = line[line.index(_RESULT) + len(_RESULT) : -2] + b"\n"
         begin = self._begin(item)
         if not text.startswith(encode(begin)[:-2]):  # of a row that was renamed or moved
@@ -318,14 +321,16 @@ class Batch:
 
     # Items
 
-    def _all_items(self) -> Iterator[Item]:
+    def _all_items(self, *, without_done: bool = False) -> Iterator[Item]:
         models = self._questions.models
         limits = self._limits
         for count, row in enumerate(self._picked_rows()):
             if limits.first is not None and count >= limits.first:
                 return
             for at, model in enumerate(models):
-                yield self._item(row.index * len(models) + at, row, model)
+                index = row.index * len(models) + at
+                if not (without_done and self._is_done[index]):
+                    yield self._item(index, row, model)
 
     def _picked_rows(self) -> Iterator[Row]:
         picks = self._limits.picks
@@ -357,7 +362,7 @@ class Batch:
         `stop` ends it from another thread or a signal handler: what was asked is answered.
         """
         self._journal.start(settings, self._deliver)
-        self._items = (item for item in self._all_items() if not self._is_done[item.index])
+        self._items = self._all_items(without_done=True)
         self._progress.start(self._counts.planned, self._counts.done)
         threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
@@ -578,7 +583,7 @@ class Batch:
             "id": (item.key or item.stamp).hex()[:16],
             "index": item.index,
             "source": item.source,
-            "row": dict(item.row.values),
+            "row": item.row.values,
         }
 
     def _copy_to_waiting(self, asked: Item, result: Result) -> None:
@@ -632,11 +637,21 @@ class Batch:
         return not self._has_succeeded and self._failures_in_a_row >= _FAILURES_IN_A_ROW
 
 
+def _read_names(line: bytes) -> tuple[bytes, bytes, list[str] | None]:
+    """Return key, stamp and sidecar of a line of the journal, without decoding its result."""
+    names = line[: line.index(_RESULT)]
+    found = _NAMES.fullmatch(names)
+    if found:  # nearly always
+        return bytes.fromhex(found[1].decode()), bytes.fromhex(found[2].decode()), None
+    record = json.loads(line)
+    return bytes.fromhex(record["key"]), bytes.fromhex(record["stamp"]), record["sidecar"]
+
+
 def _images(item: Item) -> list[dict[str, Any]]:
     """Return what a result says of its images; a URL has no hash, for it is not read again."""
     hashes = [one.identity[:64] for one in item.contents] or [""] * len(item.sources)
     return [
-        {"source": shown_source(source.text), "sha256": (source.path and hashed) or None}
+        {"source": source.shown, "sha256": (source.path and hashed) or None}
         for source, hashed in zip(item.sources, hashes, strict=True)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -79,9 +80,10 @@ class Sidecars:
             return
         journal = Journal(path)
         try:
-            for record, _ in journal.load():
-                if record.get("sidecar"):
-                    self.note(*record["sidecar"])
+            for line, _ in journal.load():
+                sidecar = json.loads(line)["sidecar"]
+                if sidecar:
+                    self.note(*sidecar)
         finally:
             journal.close()
 
