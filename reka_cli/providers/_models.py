@@ -16,8 +16,10 @@ from typing import Any
 
 from reka_cli.errors import BadInput, ServiceError
 from reka_cli.files import hold_lock, read_state, replace_state
+from reka_cli.limits.deadline import Deadline
 
 _LIFE_S = 86_400.0
+_LONGEST_LOCK_S = 1.0  # a stopped process may hold the lock for ever; the list is not worth more
 _MOST_TOKENS = 1 << 53
 
 
@@ -103,7 +105,8 @@ class ModelCache:
         """Keep a list; that it cannot be kept is nobody's error."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with hold_lock(self._path.parent / "models.lock"):
+            lock = self._path.parent / "models.lock"
+            with hold_lock(lock, Deadline.after(_LONGEST_LOCK_S)):
                 replace_state(self._path, json.dumps({"got_at_s": time.time(), "models": payload}))
 
 
