@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-
 _LONGEST_HINT = 500  # characters; the names of models in it may have any length
 
 

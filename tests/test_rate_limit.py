@@ -130,7 +130,11 @@ class TestTurns:
     def test_after_a_limit_they_go_one_after_another(self, tmp_path: Path) -> None:
         SharedRateLimits(tmp_path).record_limit(URL, 5.0, SOON)
 
-        assert [SharedRateLimits(tmp_path).take_turn_s([URL], SOON) for _ in range(3)] == [5.0, 5.25, 5.5]
+        assert [SharedRateLimits(tmp_path).take_turn_s([URL], SOON) for _ in range(3)] == [
+            5.0,
+            5.25,
+            5.5,
+        ]
         assert SharedRateLimits(tmp_path).remaining_wait_s([URL]) == 5.0
         assert SharedRateLimits(tmp_path).take_turn_s([OTHER], SOON) == 0.0
         self.now += 6

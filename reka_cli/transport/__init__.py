@@ -5,7 +5,6 @@ The only package that imports `requests` and `urllib3`.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -17,6 +16,7 @@ from reka_cli.errors import (
     NetworkError,
     NotLoggedIn,
     RateLimited,
+    Refused,
     RekaError,
     release_frames,
 )
@@ -26,6 +26,7 @@ from reka_cli.messages import Notice
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Exchange
 from reka_cli.transport.failures import (
+    TOO_LARGE_HINT,
     ConnectTimeout,
     NoConnection,
     UnexpectedRedirect,
@@ -243,16 +244,30 @@ class Transport:
             return UnexpectedRedirect(
                 f"{self.host} answered with {what} ({status}) where an answer was due"
             )
-        said = _service_message(response)
+        response.end_within(_ERROR_S)
+        body = response.error_body()
+        text = response.quote_body(body) if status >= 400 else ""
         wait_s = retry_after_s(response.headers.get("Retry-After"))
-        message = f"{self.host} answered {status}" + (
-            f": {said}" if said else f" {status_phrase(status)}".rstrip()
-        )
+        message = f"{self.host} answered {status}"
+        message += f": {text}" if text else f" {status_phrase(status)}".rstrip()
         if wait_s:
             message += f" (try again in {wait_s:.0f} s)"
-        kind = error_class(status, said)
-        hint = self._login_hint if kind is NotLoggedIn else None
-        return kind(message, hint, retry_after_s=wait_s)
+        kind = error_class(status, text)
+        hint = self._error_hint(kind, status, is_page=response.media_type == "text/html")
+        error = kind(message, hint, retry_after_s=wait_s)
+        error.service_text = body
+        return error
+
+    def _error_hint(self, kind: type[RekaError], status: int, *, is_page: bool) -> str | None:
+        if kind is NotLoggedIn:
+            return self._login_hint
+        if kind is Refused and is_page:
+            return f"open {self.host} in a browser: it may want to check that you are human"
+        if kind is Refused:
+            return "check that your account has access to this model"
+        if status == 413:
+            return TOO_LARGE_HINT
+        return None
 
     def _shown_location(self, location: str) -> str:
         try:
@@ -280,12 +295,3 @@ def _wait_s(call: Call, attempt: int, failure: RekaError) -> float | None:
 
 def _deadline_allows(call: Call, wait_s: float) -> bool:
     return time.monotonic() + wait_s < call.limits.deadline.ends_at
-
-
-def _service_message(response: Response) -> str:
-    """Return the service's own words for an error."""
-    response.end_within(_ERROR_S)
-    try:
-        return response.quote(json.loads(response.body()))
-    except (RekaError, ValueError, RecursionError):
-        return ""
