@@ -14,7 +14,7 @@ class RekaError(Exception):
     """Base of all errors.
 
     `hint` is one action that helps, `retry_after_s` how many seconds the service asked to wait.
-    `service_text` is the body of the service's response, unshortened and not safe to show.
+    `status` is the HTTP status of the response, and `service_text` its body, which is not safe to show.
     """
 
     code: ClassVar[str] = "internal"
@@ -26,6 +26,7 @@ class RekaError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = _limit_hint(hint)
+        self.status: int | None = None
         self.service_text = ""
         self.retry_after_s = retry_after_s
         self.partial_chars = 0  # how much of the answer had been passed on

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from reka_cli.errors import (
@@ -80,12 +80,17 @@ class Transport:
         self._log = log
         self._login_hint = login_hint
         self._secrets: frozenset[str] = frozenset()
+        self._secret_headers = _SECRET_HEADERS
         self.host = urlsplit(base_url).netloc.rpartition("@")[2]
 
     def keep_secret(self, value: str) -> None:
         """Never let `value` out in a message or in the log, not even when the service repeats it."""
         if len(value) >= _SHORTEST_SECRET:
             self._secrets |= {value}
+
+    def hide_headers(self, names: Iterable[str]) -> None:
+        """Never show the values of these headers in the log."""
+        self._secret_headers |= {name.lower() for name in names}
 
     def send(
         self,
@@ -255,7 +260,7 @@ class Transport:
         kind = error_class(status, text)
         hint = self._error_hint(kind, status, is_page=response.media_type == "text/html")
         error = kind(message, hint, retry_after_s=wait_s)
-        error.service_text = body
+        error.status, error.service_text = status, body
         return error
 
     def _error_hint(self, kind: type[RekaError], status: int, *, is_page: bool) -> str | None:
@@ -280,7 +285,7 @@ class Transport:
         if self._log:
             self._log(self.redact(line))
             for name, value in headers.items():
-                shown = "[redacted]" if name.lower() in _SECRET_HEADERS else self.redact(value)
+                shown = "[redacted]" if name.lower() in self._secret_headers else self.redact(value)
                 self._log(f"  {name}: {shown}")
 
 

@@ -82,9 +82,13 @@ class Response:
             if not self._raw.raw.read1(_READ_SIZE, decode_content=True):
                 self._raw.raw.read(1, decode_content=True)
 
-    def json(self) -> Any:
-        """Read the body as JSON; raise ServiceError if it is something else, or too long."""
-        body = self.body()
+    def json(self, largest: int = _LONGEST_JSON) -> Any:
+        """Return the body as parsed JSON.
+
+        Raises ServiceError if it is something else or has more than `largest` bytes, and
+        UnexpectedRedirect for a web page.
+        """
+        body = self.body(largest)
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -94,16 +98,14 @@ class Response:
                 ) from error
             raise ServiceError(f"{self._host} answered with something that is not JSON") from error
 
-    def body(self) -> bytes:
-        """Read the body, which is not a stream; raise ServiceError if it is too long."""
+    def body(self, largest: int = _LONGEST_JSON) -> bytes:
+        """Return the whole body. Raises ServiceError if it has more than `largest` bytes."""
         body = bytearray()
         with contextlib.closing(self.chunks()) as chunks:
             for chunk in chunks:
                 body += chunk
-                if len(body) > _LONGEST_JSON:
-                    raise ServiceError(
-                        f"{self._host} answered with more than {_LONGEST_JSON} bytes"
-                    )
+                if len(body) > largest:
+                    raise ServiceError(f"{self._host} answered with more than {largest} bytes")
         return bytes(body)
 
     def error_body(self) -> str:
