@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from reka_cli import images
 from reka_cli.answer import Answer
 from reka_cli.client import Client
-from reka_cli.config import Config
+from reka_cli.config import Config, parse_headers
 from reka_cli.errors import UsageError
 from reka_cli.files import leads_to_stdout, output_file
 from reka_cli.images import Preparation
@@ -42,6 +42,7 @@ class AskOptions(NamedTuple):
     waits_for_limits: bool
     allow_partial: bool
     allows_http: bool
+    headers: tuple[str, ...]  # NAME=VALUE
     reads_stdin: bool
     quiet: bool
     verbose: bool
@@ -74,6 +75,7 @@ def open_client(options: AskOptions, terminal: Terminal, *, shows_uploads: bool 
         allow_partial=options.allow_partial,
         waits_for_limits=options.waits_for_limits,
         config=Config.read(insecure_http=options.allows_http),
+        headers=parse_headers(options.headers),
         log=terminal.debug if options.debug else None,
         preparation=options.preparation,
         progress=terminal.show_upload if shows_uploads else None,

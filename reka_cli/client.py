@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -81,6 +81,7 @@ class Client:
         allow_partial: bool = False,
         waits_for_limits: bool = True,
         config: Config | None = None,
+        headers: Mapping[str, str] | None = None,
         log: Callable[[str], None] | None = None,
         preparation: Preparation = DEFAULT_PREPARATION,
         progress: Progress | None = None,
@@ -92,6 +93,10 @@ class Client:
             warnings.warn(message, DeprecationWarning, stacklevel=2)
             preparation = pictures  # deprecated name
         self._config = config or Config.read()
+        self._has_headers = bool(headers)
+        if headers:
+            merged = {**self._config.api_headers, **headers}
+            self._config = replace(self._config, api_headers=merged)
         self._provider = provider or self._config.provider
         self._model = model or self._config.model
         self._timeout_s = timeout_s
@@ -284,7 +289,7 @@ class Client:
                     answer.read()
                 except RateLimited as error:
                     limit.back_off(slot, error.retry_after_s)
-                    if error.is_out_of_credit or limit.pauses_in_a_row > MOST_PAUSES:
+                    if error.status == 402 or limit.pauses_in_a_row > MOST_PAUSES:
                         return BatchResult(index, None, error)
                 except (NotLoggedIn, UsageError):
                     limit.fail()
@@ -318,8 +323,13 @@ class Client:
         provider = self._provider_for(None)
         call = self._call(Deadline.after(self._timeout_s))
         models = run_to_completion(provider.models(call, refresh=refresh), notice)
-        only = models[0].id if len(models) == 1 else None
-        return Listing(provider.name, models, self._model or provider.default_model or only)
+        default = self._model or provider.default_model
+        if not default:
+            from reka_cli.providers._models import default_model
+
+            chosen = default_model(models, "reka-edge-2603")
+            default = chosen.id if chosen else ""
+        return Listing(provider.name, models, default or None)
 
     def check(self, *, notice: Callable[[str], None] | None = None) -> str:
         """Ask the service whether it takes the credentials, and return the name of the provider.
@@ -354,6 +364,10 @@ class Client:
                 from reka_cli import providers
 
                 kind = providers.load(key) if isinstance(key, str) else key
+                if self._has_headers and kind.name != "api":
+                    raise BadInput(
+                        f"the provider {kind.name} sends no extra headers", hint="--provider api"
+                    )
                 provider = self._providers[key] = kind(self._config, self._connections(), self._log)
             return provider
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from reka_cli.errors import UsageError
+from reka_cli.escapes import one_line
 from reka_cli.files import read, show_path, translate_read_errors
 from reka_cli.hosts import is_loopback, is_reka_host
 from reka_cli.limits.deadline import Deadline
@@ -26,7 +28,8 @@ VARIABLES = {
 }
 STANDARD_VARIABLES = {
     "HTTPS_PROXY, ALL_PROXY, NO_PROXY": "Proxy for requests, and hosts that are reached without it.",
-    "REQUESTS_CA_BUNDLE": "File with the certificates to trust, instead of the built-in ones.",
+    "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "File with the certificates to trust, instead of the built-in ones.",
+    "SSL_CERT_DIR": "Folder with the certificates to trust, as `openssl rehash` makes it.",
     "NO_COLOR": "Any value turns colors off.",
     "COLUMNS": "Width of the output where it cannot be measured, such as in a pipe.",
     "TERM": "With the value dumb, nothing is repainted and no color is used.",
@@ -34,6 +37,7 @@ STANDARD_VARIABLES = {
 PREFERENCES = {
     "model": "Default model.",
     "provider": "Default provider.",
+    "[api.headers]": 'Headers for the provider api: NAME = "env:NAME", "file:PATH", or a value that is no secret.',
 }
 FILES = {
     "~/.config/reka-cli/config.toml": "The keys above. It never holds a secret.",
@@ -43,6 +47,7 @@ FILES = {
     "~/.local/state/reka-cli/limits.json": "Rate limits that services asked for, shared by all your processes.",
     "~/.cache/reka-cli/": "Model lists.",
 }
+_TEXTS = ("model", "provider")  # the preferences that are a text
 _LARGEST = 1 << 20  # bytes of config.toml
 _LONGEST_WAIT_S = 5.0  # for one that is a pipe
 
@@ -60,6 +65,7 @@ class Config:
     api_base: str | None = None
     api_key: str | None = field(default=None, repr=False)
     cache_dir: Path | None = None
+    api_headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # as written
 
     @property
     def web_host(self) -> str | None:
@@ -76,7 +82,7 @@ class Config:
         given = os.environ if environ is None else environ
         env = {name: given[name] for name in VARIABLES if given.get(name, "").strip()}
         config_dir, state_dir, cache_dir = _folders(env)
-        preferences = _preferences(config_dir / "config.toml")
+        preferences, headers = _preferences(config_dir / "config.toml")
         cookies = env.get("REKA_COOKIES")
         return cls(
             state_dir=state_dir,
@@ -88,7 +94,19 @@ class Config:
             token=env["REKA_TOKEN"].strip() if "REKA_TOKEN" in env else None,
             api_base=_api_base(env.get("REKA_API_BASE"), insecure_http=insecure_http),
             api_key=env["REKA_API_KEY"].strip() if "REKA_API_KEY" in env else None,
+            api_headers=headers,
         )
+
+
+def parse_headers(texts: Iterable[str]) -> dict[str, str]:
+    """Return the headers that are written NAME=VALUE. Raises UsageError for another form."""
+    headers = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError("a header needs a name and a value", hint="--header NAME=VALUE")
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 def _path(text: str) -> Path:
@@ -105,25 +123,38 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path, Path]:
     return dirs.user_config_path, dirs.user_state_path, dirs.user_cache_path
 
 
-def _preferences(path: Path) -> dict[str, str]:
+def _preferences(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the preferences of config.toml, and its `[api.headers]`."""
     deadline = Deadline.after(_LONGEST_WAIT_S)
     content = read(path, _LARGEST, deadline, UsageError, missing_ok=True)
     if len(content) > _LARGEST:
         raise UsageError(f"{show_path(path)} is larger than {_LARGEST >> 20} MB")
     if not content:
-        return {}
+        return {}, {}
     import tomllib
 
     with translate_read_errors(path, UsageError):
         table = tomllib.loads(content.decode())
+    headers = _api_headers(path, table.pop("api", {}))
     for name, value in table.items():
-        if name not in PREFERENCES or not isinstance(value, str):
+        if name not in _TEXTS or not isinstance(value, str):
             known = ", ".join(PREFERENCES)
             raise UsageError(
                 f"{path}: {name} is not a preference, or not a text",
                 hint=f"known preferences: {known}",
             )
-    return table
+    return table, headers
+
+
+def _api_headers(path: Path, table: object) -> dict[str, str]:
+    headers = table.get("headers", {}) if isinstance(table, dict) else None
+    if not isinstance(headers, dict) or not all(isinstance(one, str) for one in headers.values()):
+        raise UsageError(f"{show_path(path)}: a header of [api.headers] is not a text")
+    unknown = [name for name in table if name != "headers"] if isinstance(table, dict) else []
+    if unknown:
+        name = one_line(unknown[0])
+        raise UsageError(f"{show_path(path)}: [api] has no key {name!r}", hint="[api.headers]")
+    return headers
 
 
 def _web_base(base: str | None) -> str | None:
@@ -169,7 +200,7 @@ def _parts(base: str) -> tuple[str, str, str]:
 
     What `urlsplit` rejects has no host name either: that differs between releases of Python.
     """
-    url = base.strip().rstrip("/")
+    url = _connectable(base.strip().rstrip("/"))
     try:
         parts = urlsplit(url)
         hostname, port = parts.hostname or "", parts.port
@@ -181,3 +212,13 @@ def _parts(base: str) -> tuple[str, str, str]:
     ) & set(url)
     plain = plain and url.isprintable() and url.isascii() and " " not in url
     return url, parts.scheme, hostname if plain else ""
+
+
+def _connectable(url: str) -> str:
+    """Return a URL with the address to connect to for one to listen at, such as http://0.0.0.0:8080."""
+    return re.sub(
+        r"^(https?://)(0\.0\.0\.0|\[::\])(?=[:/]|$)",
+        lambda match: match[1] + ("127.0.0.1" if match[2] == "0.0.0.0" else "[::1]"),  # noqa: S104
+        url,
+        flags=re.IGNORECASE,
+    )

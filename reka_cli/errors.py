@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+_LONGEST_HINT = 500  # characters; the names of models in it may have any length
+
 
 class RekaError(Exception):
-    """Say what happened; `hint` is a cure that can be typed, `retry_after_s` what the service asked to wait."""
+    """Base of all errors.
+
+    `hint` is one action that helps, `retry_after_s` how many seconds the service asked to wait.
+    `status` is the HTTP status of the response, and `service_text` its body, which is not safe to show.
+    """
 
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 70
@@ -19,12 +25,14 @@ class RekaError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = _limit_hint(hint)
+        self.status: int | None = None
+        self.service_text = ""
         self.retry_after_s = retry_after_s
         self.partial_chars = 0  # how much of the answer had been passed on
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what a program may want to know; the shape is in docs/json.md."""
+        """Return the error as a JSON object; its schema is in docs/json.md."""
         return {
             "code": self.code,
             "message": self.message,
@@ -70,7 +78,6 @@ class RateLimited(RekaError):
 
     code = "rate_limited"
     exit_code = 6
-    is_out_of_credit = False  # 402: waiting does not help
 
 
 class ServiceError(RekaError):
@@ -117,8 +124,16 @@ class Locked(RekaError):
     exit_code = 75
 
 
+def _limit_hint(hint: str | None) -> str | None:
+    if not hint or not hint.strip():
+        return None
+    if len(hint) > _LONGEST_HINT:
+        return hint[: _LONGEST_HINT - 1] + "…"
+    return hint
+
+
 def release_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an error hold: through its traceback, connections and processes would outlive it."""
+    """Clear the frames of an error: through its traceback, connections and processes would outlive it."""
     from traceback import clear_frames
 
     while error:

@@ -333,11 +333,14 @@ def _duplicate(descriptor: int) -> int:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; raise OSError if it is not free within ten seconds."""
+def hold_lock(path: Path, deadline: Deadline | None = None) -> Iterator[None]:
+    """Hold the lock file at `path`. Raises OSError if it is not free in ten seconds or by `deadline`."""
+    ends_at = time.monotonic() + _LONGEST_LOCK_S
+    if deadline is not None:
+        ends_at = min(ends_at, deadline.ends_at)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
     try:
-        _lock(descriptor)
+        _lock(descriptor, ends_at)
         try:
             yield
         finally:
@@ -346,8 +349,7 @@ def hold_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    ends_at = time.monotonic() + _LONGEST_LOCK_S
+def _lock(descriptor: int, ends_at: float) -> None:
     while not try_lock(descriptor):
         if time.monotonic() > ends_at:
             raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock")

@@ -27,7 +27,7 @@ NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
 MORE_TIME = "hint: --timeout SECONDS allows more time\n"
 MORE_SILENCE = "hint: --idle-timeout SECONDS allows longer silence\n"
 REWROTE = "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n"
-UNREADABLE = "error: the answer of HOST cannot be read"
+UNREADABLE = "error: the response of HOST cannot be read"
 NOT_JSON = "error: the service sent something that is not JSON in its answer\n"
 NO_STREAM = "error: the service sent something that is no stream of events\n"
 PAGE = "error: the service answered with a web page where an answer was due\n"
@@ -100,14 +100,16 @@ ESCAPED = Row(
     deltas=ESCAPES + WHOLE[:-1],
     answer={"text": ESCAPES + WHOLE[:-1], "usage": tokens(21, 21)},
 )
+CHALLENGE_HINT = "hint: open HOST in a browser: it may want to check that you are human\n"
+SIZE_HINT = "hint: --max-side 1024 sends smaller images\n"
 WEB: dict[str, Row] = {
     "400": Row(5, "", "error: HOST answered 400: the sandbox refuses this request\n"),
     "401": Row(3, "", f"error: HOST answered 401: Unauthorized\n{LOGIN_HINT}"),
     "401-once": good(),
     "402": Row(6, "", "error: HOST answered 402: P001: Insufficient Balance\n"),
-    "403": Row(4, "", "error: HOST answered 403 (Forbidden)\n"),
+    "403": Row(4, "", f"error: HOST answered 403 (Forbidden)\n{CHALLENGE_HINT}"),
     "404": Row(5, "", "error: HOST answered 404: no such model\n"),
-    "413": Row(5, "", f"error: HOST answered 413 ({HTTPStatus(413).phrase})\n"),
+    "413": Row(5, "", f"error: HOST answered 413 ({HTTPStatus(413).phrase})\n{SIZE_HINT}"),
     "422": Row(5, "", "error: HOST answered 422: field required\n"),
     "429": Row(6, "", "error: HOST answered 429: slow down\n"),
     "429-later": Row(
@@ -262,7 +264,7 @@ WEB: dict[str, Row] = {
     ),
     "gzip": good(),
     "deflate": good(),
-    "brotli": Row(7, "", f"{UNREADABLE}: it is compressed (br), which nobody asked for\n"),
+    "brotli": Row(7, "", f"{UNREADABLE}: it is compressed with 'br', which was not requested\n"),
     "gzip-twice": good(),
     "gzip-broken": Row(7, "", f"{UNREADABLE}: its compression is broken\n"),
     "gzip-bomb": Row(7, "", TOO_LONG_EVENT),

@@ -136,7 +136,7 @@ class TestWhatComes:
             ({"status": 503}, (ServiceError, "URL answered 503 (Service Unavailable)", None)),
             ({"body": b"x", "Content_Length": 1 << 40}, (BadInput, "URL is larger than 50 MB", None)),
             ({"body": PIXEL, "Content_Length": 1000}, (NetworkError, "the connection to HOST failed: it ended in the middle", None)),
-            ({"body": PIXEL, "Content_Encoding": "gzip"}, (ServiceError, "the answer of HOST cannot be read: its compression is broken", None)),
+            ({"body": PIXEL, "Content_Encoding": "gzip"}, (ServiceError, "the response of HOST cannot be read: its compression is broken", None)),
             ({"body": PIXEL, "Content_Encoding": "gzip, gzip"}, (ServiceError, "URL came packed more than once", None)),
             ({"body": b"\n <!-- a --> <!DOCTYPE html><p>log in", "Content_Type": "image/png"}, (BadInput, "URL is a web page, not an image", None)),
             ({"body": b"<HTML><body>", "Content_Type": "text/html"}, (BadInput, "URL is a web page, not an image", None)),

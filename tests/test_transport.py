@@ -6,6 +6,7 @@ import contextlib
 import gc
 import inspect
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -28,8 +29,16 @@ from reka_cli.errors import (
 )
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
-from reka_cli.messages import Notice
-from reka_cli.transport import Body, ConnectionPool, Response, Transport, failures
+from reka_cli.messages import Encoded, Notice
+from reka_cli.transport import (
+    Body,
+    ConnectionPool,
+    DataUrl,
+    Response,
+    Transport,
+    failures,
+    json_body,
+)
 
 Speak = Callable[[socket.socket, threading.Event], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -124,7 +133,7 @@ def test_every_exception_of_the_libraries_is_one_of_ours() -> None:
     [
         (requests.exceptions.SSLError("x"), NetworkError, "the connection to HOST failed: SSLError"),
         (requests.exceptions.InvalidURL("x"), UsageError, "cannot ask HOST: InvalidURL"),
-        (requests.exceptions.ContentDecodingError("x"), ServiceError, "the answer of HOST cannot be read: ContentDecodingError"),
+        (requests.exceptions.ContentDecodingError("x"), ServiceError, "the response of HOST cannot be read: ContentDecodingError"),
         (requests.exceptions.ConnectTimeout("x"), DeadlineExceeded, "no connection to HOST within 10 s"),
         (requests.exceptions.RequestException("x"), NetworkError, "the request to HOST failed: RequestException"),
         (requests.ConnectionError(ConnectionResetError(104, "x")), NetworkError, "the connection to HOST failed: connection reset by peer"),
@@ -372,7 +381,23 @@ def test_retry_after_as_a_date() -> None:
         ({"detail": "no"}, "no"),
         ({"detail": [{"loc": ["body"], "msg": "no", "type": "x"}]}, "no"),
         ({"message": "no"}, "no"),
+        ({"err": "no"}, "no"),
+        ({"ERROR": {"Message": "no"}}, "no"),
+        ({"errors": ["no", {"message": "not so"}]}, "no; not so"),
+        ({"error": True, "message": "no"}, "no"),
+        ({"error": "Bad Request", "message": ["no"], "statusCode": 400}, "Bad Request: no"),
+        ({"title": "Bad Request", "detail": "no", "status": 400}, "Bad Request: no"),
+        ({"error": "invalid_request", "error_description": "no"}, "invalid_request: no"),
+        ({"error": "no", "message": "no"}, "no"),
+        ({"error": {"message": "Provider error", "metadata": {"raw": "no"}}}, "Provider error: no"),
+        ({"error": {"message": '{"error": {"message": "no"}}'}}, "no"),
+        ({"error": {"message": "[no"}}, "[no"),
+        ({"detail": [{"loc": ["body", "top", 0], "msg": "no"}]}, "no: top.0"),
+        ([{"error": {"message": "no", "code": 400}}], "no"),
+        ({"error": {"code": "no", "message": ""}}, "no"),
+        ({"error": "no", "text": "half an answer"}, "no"),
         ({"error": {"code": 5}}, ""),
+        ({"error": {}}, ""),
         ([], ""),
         (5, ""),
         ("no", "no"),
@@ -380,6 +405,117 @@ def test_retry_after_as_a_date() -> None:
 )
 def test_the_words_of_an_error_are_found_in_every_shape(body: object, words: str) -> None:
     assert failures.error_text(body) == words
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "words"),
+    [
+        (b"text/plain; charset=utf-8", b"model file\nnot found", ": model file not found"),
+        (b"application/json", b"upstream timed out", ": upstream timed out"),
+        (b"text/plain", b'{"error": "no"}', ": no"),
+        (b"text/event-stream", b'event: error\ndata: {"error": {"message": "no"}}\n\n', ": no"),
+        (b"text/plain", b'error: {"message": "no"}', ": no"),
+        (b"text/html", b"bad gateway", " (Internal Server Error)"),
+        (b"text/plain", b"<html><h1>bad gateway", " (Internal Server Error)"),
+        (b"application/octet-stream", b"\xff\xfe\x00\x80", " (Internal Server Error)"),
+        (b"text/plain", b"\x1b]0;x\x07no", ": no"),
+    ],
+)
+def test_the_words_of_an_error_are_found_in_every_body(
+    serve: Callable[[Speak], str], media_type: bytes, body: bytes, words: str
+) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(
+            b"HTTP/1.1 500 X\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+            % (media_type, len(body), body)
+        )
+
+    url = serve(speak)
+    with pytest.raises(ServiceError) as caught:
+        fetch(url, limits(retries=0))
+
+    assert caught.value.message == f"{url.removeprefix('http://')} answered 500{words}"
+
+
+@pytest.mark.parametrize("coding", ["none", "binary", "Identity", "UTF-8", "iso-8859-1", "8bit"])
+def test_a_content_encoding_that_is_none_is_skipped(
+    serve: Callable[[Speak], str], coding: str
+) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        head = OK + f"Content-Encoding: {coding}\r\n".encode()
+        connection.sendall(head + b"Content-Length: 2\r\n\r\nhi")
+
+    assert fetch(serve(speak), limits()) == b"hi"
+
+
+def test_a_content_encoding_beside_one_that_is_none_is_decoded(
+    serve: Callable[[Speak], str],
+) -> None:
+    import gzip
+
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        body = gzip.compress(b"hello")
+        head = OK + b"Content-Encoding: aws-chunked, gzip\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+
+    assert fetch(serve(speak), limits()) == b"hello"
+
+
+REJECTED = b"HTTP/1.1 413 X\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\ntoo large"
+RESET = struct.pack("ii", 1, 0)
+
+
+def _reject_and_close(connection: socket.socket, _: threading.Event) -> None:
+    connection.recv(65_536)
+    connection.sendall(REJECTED)
+
+
+def _reject_and_wait(connection: socket.socket, stopping: threading.Event) -> None:
+    connection.recv(65_536)
+    connection.sendall(REJECTED)
+    stopping.wait(20)
+
+
+def _reset(connection: socket.socket, _: threading.Event) -> None:
+    connection.recv(65_536)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+@pytest.mark.parametrize(
+    ("speak", "message"),
+    [
+        (_reject_and_close, "HOST answered 413: too large"),
+        (_reject_and_wait, "HOST answered 413: too large"),
+        (_reset, "HOST closed the connection during the upload: it may accept less at once"),
+    ],
+)
+def test_an_upload_that_is_rejected_early_is_bad_input(
+    serve: Callable[[Speak], str], speak: Speak, message: str
+) -> None:
+    url = serve(speak)
+    image = Encoded(bytes(20 << 20), "image/png", 1, 1)
+    with connected(url, limits()) as opened, pytest.raises(BadInput) as caught:
+        finish(opened.send("POST", "/", body=json_body({"image": DataUrl(image)})))
+
+    assert caught.value.message.replace(url.removeprefix("http://"), "HOST") == message
+    assert caught.value.hint == "--max-side 1024 sends smaller images"
+
+
+def test_an_informational_response_does_not_end_an_upload(serve: Callable[[Speak], str]) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        received = connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+        while not received.endswith(b"}"):
+            received = connection.recv(1 << 20)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nhi")
+
+    image = Encoded(bytes(20 << 20), "image/png", 1, 1)
+    with connected(serve(speak), limits()) as opened:
+        _, response = finish(opened.send("POST", "/", body=json_body({"image": DataUrl(image)})))
+        assert response.body() == b"hi"
 
 
 class _Talk:

@@ -480,7 +480,7 @@ class Batch:
             self._slots.succeed(slot)
         except RateLimited as error:
             self._slots.back_off(slot, error.retry_after_s)
-            if error.is_out_of_credit or self._slots.pauses_in_a_row > MOST_PAUSES:
+            if error.status == 402 or self._slots.pauses_in_a_row > MOST_PAUSES:
                 raise
             with self._lock:
                 self._sent_back.append(item)

@@ -122,6 +122,16 @@ InsecureHttpOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+HeaderOption = Annotated[
+    list[str] | None,
+    Option(
+        "--header",
+        metavar="NAME=VALUE",
+        help="Header to send to REKA_API_BASE, as env:NAME, file:PATH, or a value that is no secret. "
+        "Can be repeated.",
+        rich_help_panel=MODEL,
+    ),
+]
 SystemOption = Annotated[
     str | None,
     Option(
@@ -298,6 +308,7 @@ def _gather(
     mmproj: MmprojOption = None,
     context: ContextOption = None,
     insecure_http: InsecureHttpOption = False,
+    header: HeaderOption = None,
     system: SystemOption = None,
     schema: SchemaOption = None,
     max_tokens: MaxTokensOption = None,
@@ -327,6 +338,7 @@ def _gather(
         waits_for_limits=not no_wait,
         allow_partial=allow_partial,
         allows_http=insecure_http,
+        headers=tuple(header or ()),
         reads_stdin=not no_stdin,
         quiet=quiet,
         verbose=verbose,

@@ -13,13 +13,14 @@ from reka_cli.client import Client, Listing
 from reka_cli.commands._options import (
     OUTPUT,
     DebugOption,
+    HeaderOption,
     InsecureHttpOption,
     ProviderOption,
     QuietOption,
     RetriesOption,
     TimeoutOption,
 )
-from reka_cli.config import Config
+from reka_cli.config import Config, parse_headers
 from reka_cli.providers._models import Model
 from reka_cli.terminal import Terminal, print_to_stderr
 
@@ -47,6 +48,7 @@ def models(
     timeout: TimeoutOption = 60.0,
     retries: RetriesOption = 2,
     insecure_http: InsecureHttpOption = False,
+    header: HeaderOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -63,7 +65,15 @@ def models(
     terminal = Terminal(quiet=quiet)
     config = Config.read(insecure_http=insecure_http)
     log = print_to_stderr if debug else None
-    with Client(provider, timeout_s=timeout, retries=retries, config=config, log=log) as client:
+    client = Client(
+        provider,
+        timeout_s=timeout,
+        retries=retries,
+        config=config,
+        headers=parse_headers(header or ()),
+        log=log,
+    )
+    with client:
         listing = client.models(refresh=refresh, notice=terminal.notice)
     if as_json:
         terminal.write(json.dumps({"schema": "reka-cli/models/1", **asdict(listing)}) + "\n")

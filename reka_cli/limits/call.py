@@ -23,7 +23,7 @@ _LOCK_CHECK_S = 0.05  # between two looks whether a question that waits for a lo
 class Limits:
     """How long and how often: `idle_s` is silence once the answer has begun, `retries` come after the first attempt.
 
-    Without `waits_for_limits`, a service that limits how often it is asked is an error at once.
+    Without `waits_for_limits`, a rate limit is an error at once.
     """
 
     deadline: Deadline

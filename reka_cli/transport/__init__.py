@@ -5,10 +5,9 @@ The only package that imports `requests` and `urllib3`.
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from reka_cli.errors import (
@@ -17,6 +16,7 @@ from reka_cli.errors import (
     NetworkError,
     NotLoggedIn,
     RateLimited,
+    Refused,
     RekaError,
     release_frames,
 )
@@ -26,6 +26,7 @@ from reka_cli.messages import Notice
 from reka_cli.transport.bodies import Body, DataUrl, form_body, json_body
 from reka_cli.transport.connections import Exchange
 from reka_cli.transport.failures import (
+    TOO_LARGE_HINT,
     ConnectTimeout,
     NoConnection,
     UnexpectedRedirect,
@@ -79,12 +80,17 @@ class Transport:
         self._log = log
         self._login_hint = login_hint
         self._secrets: frozenset[str] = frozenset()
+        self._secret_headers = _SECRET_HEADERS
         self.host = urlsplit(base_url).netloc.rpartition("@")[2]
 
     def keep_secret(self, value: str) -> None:
         """Never let `value` out in a message or in the log, not even when the service repeats it."""
         if len(value) >= _SHORTEST_SECRET:
             self._secrets |= {value}
+
+    def hide_headers(self, names: Iterable[str]) -> None:
+        """Never show the values of these headers in the log."""
+        self._secret_headers |= {name.lower() for name in names}
 
     def send(
         self,
@@ -94,10 +100,11 @@ class Transport:
         *,
         headers: Mapping[str, str],
         body: Body | None = None,
+        model: str = "",
     ) -> Generator[Notice, None, Response]:
         """Send one request and return its response; yield a Notice before each wait for another attempt.
 
-        `body` is read anew for each attempt; what it raises is raised as it is. Only a response of
+        A rate limit holds for `model` alone if the service names it, else for every request. `body` is read anew for each attempt; what it raises is raised as it is. Only a response of
         2xx that is neither a web page nor a part is returned. The rest is raised: an error for its
         status (after the retries where it is worth one), NetworkError, DeadlineExceeded, and
         IncompleteAnswer when the question is canceled.
@@ -106,7 +113,7 @@ class Transport:
         has_turn = False
         limits = call.limits
         while True:
-            yield from self._wait_for_turn(call, taken=has_turn)
+            yield from self._wait_for_turn(call, model, has_turn=has_turn)
             try:
                 response = self.request(call, method, path, headers, body)
             except (NetworkError, DeadlineExceeded) as error:
@@ -121,7 +128,7 @@ class Transport:
             if isinstance(failure, RateLimited) and limits.is_scheduled:
                 wait_s = None
             elif isinstance(failure, RateLimited) and self._pool.rate_limits:
-                wait_s, has_turn = self._share_rate_limit(call, failure, wait_s), True
+                wait_s, has_turn = self._share_rate_limit(call, model, failure, wait_s), True
             if wait_s is None:
                 raise failure
             which = f"attempt {attempt + 1} of {limits.retries + 1}"
@@ -185,36 +192,52 @@ class Transport:
         self._debug(f"< {raw.status_code} after {time.monotonic() - started:.3f} s", raw.headers)
         return Response(raw, exchange, self.host, self.redact)
 
-    def _wait_for_turn(self, call: Call, *, taken: bool) -> Generator[Notice, None, None]:
+    def _wait_for_turn(
+        self, call: Call, model: str, *, has_turn: bool
+    ) -> Generator[Notice, None, None]:
         """Wait while the service is known to want no request, from this process or another."""
-        rate_limits, url = self._pool.rate_limits, self._base_url
+        rate_limits = self._pool.rate_limits
         if call.limits.is_scheduled or rate_limits is None or rate_limits.is_empty:
             return
-        while not taken or rate_limits.remaining_wait_s(url):
-            limited_s = rate_limits.remaining_wait_s(url)
-            if limited_s and not (
-                call.limits.waits_for_limits and _deadline_allows(call, limited_s)
-            ):
-                message = f"{self.host} limits how often it is asked (try again in {max(1.0, limited_s):.0f} s)"
-                raise RateLimited(message, retry_after_s=limited_s)
-            wait_s, taken = rate_limits.take_turn_s(url), True
-            if wait_s and _deadline_allows(call, wait_s):
-                yield Notice(f"{self.host} limits how often it is asked: waiting {wait_s:.1f} s")
-                call.cancellation.sleep(wait_s)
+        keys = self._limit_keys(model)
+        deadline = call.limits.deadline
+        while not has_turn or rate_limits.remaining_wait_s(keys):
+            wait_s = rate_limits.remaining_wait_s(keys)
+            if not wait_s or (call.limits.waits_for_limits and _deadline_allows(call, wait_s)):
+                wait_s, has_turn = rate_limits.take_turn_s(keys, deadline), True
+                if not wait_s:
+                    return
+                if _deadline_allows(call, wait_s):
+                    yield Notice(f"{self.host} limits the rate of requests: waiting {wait_s:.1f} s")
+                    call.cancellation.sleep(wait_s)
+                    continue
+            message = f"{self.host} limits the rate of requests"
+            message += f" (try again in {max(1.0, wait_s):.0f} s)"
+            raise RateLimited(message, retry_after_s=wait_s)
 
     def _share_rate_limit(
-        self, call: Call, failure: RateLimited, wait_s: float | None
+        self, call: Call, model: str, failure: RateLimited, wait_s: float | None
     ) -> float | None:
-        """Share a rate limit with other processes; return the wait for the next turn, None to give up."""
+        """Share a rate limit with other processes.
+
+        Returns the seconds until the next turn, which `wait_s` is a minimum for, or None to give up.
+        """
         rate_limits = self._pool.rate_limits
-        asked_s = failure.retry_after_s or wait_s
-        if not rate_limits or not asked_s:
+        limited_s = failure.retry_after_s or wait_s
+        if not rate_limits or not limited_s:
             return wait_s
-        rate_limits.record_limit(self._base_url, asked_s)
+        keys = self._limit_keys(model)
+        key = keys[-1] if model and model in failure.message else keys[0]
+        deadline = call.limits.deadline
+        rate_limits.record_limit(key, limited_s, deadline)
         if wait_s is None or not call.limits.waits_for_limits:
             return None
-        turn_s = rate_limits.take_turn_s(self._base_url)
+        turn_s = max(wait_s, rate_limits.take_turn_s(keys, deadline))
         return turn_s if _deadline_allows(call, turn_s) else None
+
+    def _limit_keys(self, model: str) -> tuple[str, ...]:
+        """Return the keys of the rate limits for a question: the service's, and that of a model."""
+        return (self._base_url, f"{self._base_url} {model}") if model else (self._base_url,)
 
     def _response_error(self, response: Response) -> RekaError:
         status = response.status
@@ -228,19 +251,30 @@ class Transport:
             return UnexpectedRedirect(
                 f"{self.host} answered with {what} ({status}) where an answer was due"
             )
-        said = _service_message(response)
+        response.end_within(_ERROR_S)
+        body = response.error_body()
+        text = response.quote_body(body) if status >= 400 else ""
         wait_s = retry_after_s(response.headers.get("Retry-After"))
-        message = f"{self.host} answered {status}" + (
-            f": {said}" if said else f" {status_phrase(status)}".rstrip()
-        )
+        message = f"{self.host} answered {status}"
+        message += f": {text}" if text else f" {status_phrase(status)}".rstrip()
         if wait_s:
             message += f" (try again in {wait_s:.0f} s)"
-        kind = error_class(status, said)
-        hint = self._login_hint if kind is NotLoggedIn else None
+        kind = error_class(status, text)
+        hint = self._error_hint(kind, status, is_page=response.media_type == "text/html")
         error = kind(message, hint, retry_after_s=wait_s)
-        if isinstance(error, RateLimited):
-            error.is_out_of_credit = status == 402
+        error.status, error.service_text = status, body
         return error
+
+    def _error_hint(self, kind: type[RekaError], status: int, *, is_page: bool) -> str | None:
+        if kind is NotLoggedIn:
+            return self._login_hint
+        if kind is Refused and is_page:
+            return f"open {self.host} in a browser: it may want to check that you are human"
+        if kind is Refused:
+            return "check that your account has access to this model"
+        if status == 413:
+            return TOO_LARGE_HINT
+        return None
 
     def _shown_location(self, location: str) -> str:
         try:
@@ -253,7 +287,7 @@ class Transport:
         if self._log:
             self._log(self.redact(line))
             for name, value in headers.items():
-                shown = "[redacted]" if name.lower() in _SECRET_HEADERS else self.redact(value)
+                shown = "[redacted]" if name.lower() in self._secret_headers else self.redact(value)
                 self._log(f"  {name}: {shown}")
 
 
@@ -268,12 +302,3 @@ def _wait_s(call: Call, attempt: int, failure: RekaError) -> float | None:
 
 def _deadline_allows(call: Call, wait_s: float) -> bool:
     return time.monotonic() + wait_s < call.limits.deadline.ends_at
-
-
-def _service_message(response: Response) -> str:
-    """Return the service's own words for an error."""
-    response.end_within(_ERROR_S)
-    try:
-        return response.quote(json.loads(response.body()))
-    except (RekaError, ValueError, RecursionError):
-        return ""

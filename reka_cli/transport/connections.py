@@ -6,11 +6,16 @@ write asks that exchange how long it may take.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import math
+import os
 import queue
+import re
+import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -34,6 +39,8 @@ _MOST_IDLE = 256  # connections kept for one origin
 _SLACK_S = 0.02
 _DISCARD = struct.pack("ii", 1, 0)  # what is not sent yet is not wanted any more
 
+_INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1\d\d")
+
 _current = threading.local()
 
 
@@ -47,7 +54,9 @@ class Exchange:
         self.call = call
         self.needs_new = needs_new
         self.is_reused = False
+        self.body_bytes = 0  # of the request
         self.received_bytes = 0
+        self.is_upload_cut = False  # the server stopped reading before it had the whole request
         self._host = host
         self._silence_s = math.inf  # until the body begins, the deadline alone counts
         self._ends_at = (
@@ -163,6 +172,7 @@ class _Connection(HTTPConnection):
     _exchange: Exchange
     _is_used = False
     _is_made = False
+    _is_cut = False
     _unsent: bytearray | None = None  # of the request that is being sent
     _handshake: socket.socket | None = None  # a second handle while TLS has the socket
 
@@ -177,7 +187,7 @@ class _Connection(HTTPConnection):
 
     def connect(self) -> None:
         self._work_for_current()
-        self._is_used = self._is_made = False
+        self._is_used = self._is_made = self._is_cut = False
         unsent, self._unsent = self._unsent, None  # a proxy's tunnel comes first
         try:
             with self._exchange.connecting():
@@ -195,8 +205,8 @@ class _Connection(HTTPConnection):
         self._exchange.use(self.sock)
 
     def release(self) -> None:
-        """End the work for an exchange; what a cancellation has aborted serves no other."""
-        if not self._exchange.end():
+        """End the work for an exchange. A connection that was aborted or cut serves no other."""
+        if not self._exchange.end() or self._is_cut:
             self.close()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -227,11 +237,18 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             self.connect()
         self._is_used = True
-        _bound(self.sock, self._exchange.remaining_s())
+        exchange = self._exchange
+        _bound(self.sock, exchange.remaining_s())
         try:
-            super().send(data)
+            if len(data) < BLOCK_BYTES or isinstance(self.sock, ssl.SSLSocket):
+                super().send(data)
+            else:
+                _send_block(self.sock, data, exchange)
         except TimeoutError as error:
-            raise self._exchange.timeout() from error
+            raise exchange.timeout() from error
+        except OSError:
+            exchange.is_upload_cut = self._is_cut = True
+            raise
 
     def _new_conn(self) -> socket.socket:
         exchange = self._exchange
@@ -396,6 +413,37 @@ def _bound(sock: socket.socket, timeout_s: float) -> None:
     present = sock.gettimeout()
     if present is None or not timeout_s <= present <= timeout_s + _SLACK_S:
         sock.settimeout(timeout_s)
+
+
+def _send_block(sock: socket.socket, block: bytes | bytearray, exchange: Exchange) -> None:
+    """Send a block; raise BrokenPipeError, as for a closed connection, if the server has answered.
+
+    A server that rejects a request need not read the rest of it, nor close the connection. urllib3
+    reads the response after a BrokenPipeError.
+    """
+    rest = memoryview(block)
+    while rest:
+        _bound(sock, exchange.remaining_s())
+        if _has_final_response(sock):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        rest = rest[sock.send(rest) :]
+
+
+def _has_final_response(sock: socket.socket) -> bool:
+    """Wait until the socket can be written to, or has a response. Raises TimeoutError."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        ready = selector.select(sock.gettimeout())
+        if not ready:
+            raise TimeoutError
+        if not ready[0][1] & selectors.EVENT_READ:
+            return False
+        # an informational response (RFC 9110 15.2) does not end the upload
+        if not _INFORMATIONAL.match(sock.recv(12, socket.MSG_PEEK)):
+            return True
+        selector.modify(sock, selectors.EVENT_WRITE)
+        selector.select(sock.gettimeout())
+        return False
 
 
 class _Resolves(Protocol):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
 import os
 import re
 import socket
@@ -36,6 +38,22 @@ from reka_cli.limits.call import Limits
 
 # llama.cpp without mmproj (measured 2026-11-22), vLLM with a text model (its source, 2026)
 _TAKES_NO_IMAGE = r"(?i)image input is not supported|not a multimodal model|does not support image"
+
+# where an error has its text, from the general to the particular
+_ERROR_KEYS = (
+    "error",
+    "errors",
+    "err",
+    "title",
+    "message",
+    "msg",
+    "detail",
+    "details",
+    "error_description",
+    "reason",
+)
+_DEEPEST_ERROR = 8
+_MOST_ERRORS = 3  # of a list
 
 _LONGEST_WAIT_S = 1e9  # which nobody waits for; what is asked for may have any number of digits
 
@@ -82,6 +100,9 @@ LIBRARY_ERRORS = (
 )
 
 
+TOO_LARGE_HINT = "--max-side 1024 sends smaller images"
+
+
 class UnexpectedRedirect(Refused):
     """A redirect or a web page where an answer was due."""
 
@@ -114,10 +135,15 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
     if isinstance(error, MISUSED):
         return UsageError(f"cannot ask {host}: {_reason(error)}")
     if isinstance(error, UNREADABLE) or any(map(_is_too_long, _causes(error))):
-        return ServiceError(f"the answer of {host} cannot be read: {_reason(error)}")
+        return ServiceError(f"the response of {host} cannot be read: {_reason(error)}")
     if isinstance(error, DISTURBED):
         return NetworkError(f"the connection to {host} failed: {_reason(error)}")
     return NetworkError(f"the request to {host} failed: {type(error).__name__}")
+
+
+def is_reset(error: BaseException) -> bool:
+    """Whether the other side closed the connection while it was in use."""
+    return _is_caused_by(error, ConnectionResetError) or _is_caused_by(error, BrokenPipeError)
 
 
 def _is_caused_by(error: BaseException, kind: type[Exception]) -> bool:
@@ -231,20 +257,48 @@ def status_phrase(status: int) -> str:
 
 
 def error_text(value: object) -> str:
-    """Find the text in an error of any of the shapes that services send; "" if there is none."""
-    for _ in range(4):
-        if isinstance(value, list) and value:
-            value = value[0]
-        elif isinstance(value, dict):
-            value = next(
-                (
-                    value[key]
-                    for key in ("error", "detail", "message", "msg", "text")
-                    if value.get(key)
-                ),
-                "",
-            )
-    return value if isinstance(value, str) else ""
+    """Return the text of an error that was parsed from JSON; "" if it has none.
+
+    The shapes differ: Reka, OpenAI, OpenRouter (`metadata.raw`), FastAPI (`detail`), Cloudflare
+    (`errors`), RFC 9457 (`title`, `detail`) and OAuth (`error_description`), with JSON in strings.
+    """
+    return ": ".join(dict.fromkeys(_texts(value, _DEEPEST_ERROR)))
+
+
+def _texts(value: object, depth: int) -> list[str]:
+    """Return the texts of an error from the outside to the inside."""
+    if not depth:
+        return []
+    if isinstance(value, str):
+        return _texts_of_string(value.strip(), depth)
+    if isinstance(value, list):
+        texts = [": ".join(_texts(one, depth - 1)) for one in value[:_MOST_ERRORS]]
+        joined = "; ".join(text for text in texts if text)
+        return [joined] if joined else []
+    if isinstance(value, dict):
+        return _texts_of_object({str(key).lower(): one for key, one in value.items()}, depth - 1)
+    return []
+
+
+def _texts_of_string(text: str, depth: int) -> list[str]:
+    if text.startswith(("{", "[")):
+        with contextlib.suppress(ValueError, RecursionError):
+            return _texts(json.loads(text), depth - 1) or [text]
+    return [text] if text else []
+
+
+def _texts_of_object(fields: dict[str, object], depth: int) -> list[str]:
+    texts = [text for key in _ERROR_KEYS for text in _texts(fields.get(key), depth)]
+    metadata = fields.get("metadata")
+    if isinstance(metadata, dict):
+        texts += _texts(metadata.get("raw"), depth)
+    if not texts:
+        names = [_texts(fields.get(key), depth) for key in ("text", "code", "type")]
+        return next(filter(None, names), [])
+    place = fields.get("loc")  # FastAPI: the field of the request, as in ["body", "model"]
+    if isinstance(place, list) and len(place) > 1:
+        texts.append(".".join(map(str, place[1:])))
+    return texts
 
 
 def retry_after_s(value: str | None) -> float | None:

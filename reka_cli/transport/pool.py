@@ -57,7 +57,8 @@ class ConnectionPool:
         if body:
             request.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of bytes
             request.headers["Content-Type"] = body.content_type
-            request.headers["Content-Length"] = str(len(body))
+            exchange.body_bytes = len(body)
+            request.headers["Content-Length"] = str(exchange.body_bytes)
         timeout_s = exchange.remaining_s()
         is_local = is_loopback(urlsplit(url).hostname or "")
         with connections.use_exchange(exchange):
