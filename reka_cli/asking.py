@@ -17,7 +17,7 @@ from reka_cli.images import Preparation
 from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Image, Options
 from reka_cli.terminal import Terminal
-from reka_cli.terminal.output import output_path
+from reka_cli.terminal.output import check_pattern, output_path
 from reka_cli.terminal.stdin import PIPED_IMAGE, read_image, read_text
 
 _FORBIDDEN = "- reads standard input, which --no-stdin forbids"
@@ -138,9 +138,11 @@ def ask_question(client: Client, question: Question) -> Answer:
 
 
 def check_destination(output: str | None, terminal: Terminal) -> None:
-    """Raise UsageError if the answer is for stdout, which is closed."""
-    if output in (None, "-"):
+    """Raise UsageError if stdout is needed and closed, or the name of the output file is wrong."""
+    if output is None or output == "-":
         terminal.check_output()
+    else:
+        check_pattern(output)
 
 
 @contextmanager

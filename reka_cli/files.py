@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from reka_cli.errors import BadInput, DeadlineExceeded, IncompleteAnswer, RekaError
 from reka_cli.escapes import one_line
@@ -31,10 +31,12 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe does not wait for its other end
 _NO_CONTROL = getattr(os, "O_NOCTTY", 0)  # a terminal that is written to does not become ours
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW | _BINARY
 
 _LONGEST_PATH = 300  # characters of it in a message
 _LONGEST_LOCK_S = 10.0  # a change takes milliseconds; a stopped process never releases its lock
 _LOCK_POLL_S = 0.01
+_BLOCK_BYTES = 1 << 16
 _MOST_LINKS = 40  # as many as Linux follows
 _DESCRIPTOR = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -166,25 +168,32 @@ def is_ours_alone(status: os.stat_result, others: int) -> bool:
 
 
 # Writing
+#
+# A file is written beside its place, under a hidden name, and renamed when it is complete. While it
+# is written it is locked, so that the next process that writes the same file can tell what a killed
+# process left behind from what another one is still writing.
 
 
 def discard_unfinished() -> None:
     """Remove unfinished files; for a process that is about to end without unwinding."""
     for path in tuple(_unfinished):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+        _discard(path)
 
 
 def replace_state(path: Path, text: str) -> None:
-    """Replace a file that our processes share, readable for its owner only; raises OSError.
-
-    Hold its lock while you do: the temporary file has a fixed name, so that what a killed process
-    leaves behind is removed by the next one.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with _replacement(path, temporary, 0o600) as descriptor:
+    """Replace a file that our processes share, readable for its owner only. Raises OSError."""
+    with _replacement(path, 0o600) as descriptor:
         write_text(descriptor, text)
+
+
+def remove_state(path: Path) -> bool:
+    """Remove a file and what a killed process left beside it. Returns False if there was none."""
+    _remove_abandoned(_temporary_path(path))
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def write_text(descriptor: int, text: str) -> None:
@@ -205,7 +214,9 @@ def output_file(path: Path, deadline: Deadline, *, private: bool = False) -> Ite
 
     A regular file is replaced when the block ends and stays as it was when the block fails. It
     keeps its mode, with `private` it is readable for its owner only; a symbolic link stays one.
-    A device, a pipe or a descriptor of this process (/dev/fd/N) is written to as it is.
+    A file that cannot be replaced, such as one that is mounted into a container, gets the new
+    content when the block ends. A device, a pipe or a descriptor of this process (/dev/fd/N) is
+    written to as it is.
 
     Raises before the block BadInput if it cannot be written, or DeadlineExceeded if no program
     reads from a pipe; after the block IncompleteAnswer if the file could not be completed.
@@ -223,6 +234,12 @@ def leads_to_stdout(path: Path) -> bool:
     return _own_descriptor(path) == 1
 
 
+def is_replaceable(path: Path) -> bool:
+    """Return whether a path is a regular file or does not exist, and is no descriptor of ours."""
+    mode = _mode(path)
+    return _own_descriptor(path) is None and (mode is None or stat.S_ISREG(mode))
+
+
 def _open_output(path: Path, deadline: Deadline, *, private: bool) -> AbstractContextManager[int]:
     own = _own_descriptor(path)
     if own is not None:
@@ -233,11 +250,11 @@ def _open_output(path: Path, deadline: Deadline, *, private: bool) -> AbstractCo
     target = Path(os.path.realpath(path))
     if mode is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    # 40 characters are at most 160 bytes, which leaves room for the rest of the name
-    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(4).hex()}")
+    if mode is not None and _cannot_be_renamed_over(target):
+        return _rewriting(target, private=private)
     if private:
-        return _replacement(target, temporary, 0o600)
-    return _replacement(target, temporary, None if mode is None else stat.S_IMODE(mode))
+        return _replacement(target, 0o600)
+    return _replacement(target, None if mode is None else stat.S_IMODE(mode))
 
 
 def _mode(path: Path) -> int | None:
@@ -248,29 +265,150 @@ def _mode(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _replacement(target: Path, temporary: Path, mode: int | None) -> Iterator[int]:
+def _replacement(target: Path, mode: int | None) -> Iterator[int]:
     """Yield a descriptor of a new file, which becomes `target` if the block succeeds.
 
     If the block fails, the file is removed. Without a `mode`, it gets that of any new file.
     """
-    _unfinished.add(temporary)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | _BINARY
+    temporary, descriptor = _create_beside(target, 0o666 if mode is None else 0o600)
     try:
-        descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
-        try:
-            if mode is not None:
-                temporary.chmod(mode)
-            yield descriptor
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(target)
-    except BaseException:
+        with _closing(descriptor):
+            try:
+                if mode is not None:
+                    temporary.chmod(mode)
+                yield descriptor
+                os.fsync(descriptor)
+                if sys.platform != "win32":
+                    _rename(temporary, target)
+            except BaseException:
+                _discard(temporary)  # while it is locked
+                raise
+        if sys.platform == "win32":  # which renames and removes no open file
+            _rename(temporary, target)
+    finally:
+        _discard(temporary)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    temporary.replace(target)
+    _unfinished.discard(temporary)
+
+
+def _discard(temporary: Path) -> None:
+    """Remove an unfinished file, once: another process may take the same name afterwards."""
+    if temporary in _unfinished:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        _unfinished.discard(temporary)
+            _unfinished.discard(temporary)
+
+
+def _temporary_path(target: Path, infix: str = "") -> Path:
+    # 40 characters are at most 160 bytes, which leaves room for the rest of the name
+    return target.with_name(f".{target.name[:40]}{infix}.reka-cli")
+
+
+def _create_beside(target: Path, mode: int) -> tuple[Path, int]:
+    """Create and lock a temporary file for `target`; return its path and descriptor.
+
+    Its name is a fixed one, so that the next process finds it if this one is killed. Only while
+    another process writes the same file, the name is random.
+    """
+    path = _temporary_path(target)
+    _remove_abandoned(path)
+    descriptor = _create_locked(path, mode)
+    if descriptor is None:
+        path = _temporary_path(target, f".{os.urandom(4).hex()}")
+        descriptor = os.open(path, _CREATE, mode)
+    _unfinished.add(path)
+    return path, descriptor
+
+
+def _create_locked(path: Path, mode: int) -> int | None:
+    """Create a file and lock it; return None if another process was faster."""
+    try:
+        descriptor = os.open(path, _CREATE, mode)
+    except FileExistsError:
+        return None
+    is_locked = _lock_if_possible(descriptor)
+    if is_locked and os.fstat(descriptor).st_nlink:
+        return descriptor
+    os.close(descriptor)  # another process took it for abandoned before it was locked
+    return None
+
+
+def _lock_if_possible(descriptor: int) -> bool:
+    """Lock a file; return False if another process holds the lock.
+
+    On Windows, where another process cannot remove an open file, no lock is needed.
+    """
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # a file system without locks
+            return try_lock(descriptor)
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a temporary file unless a process is still writing it."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            path.unlink(missing_ok=True)  # fails while it is open
+        else:
+            with _closing(os.open(path, os.O_RDWR | NO_FOLLOW | NO_WAIT)) as descriptor:
+                # only who holds the lock removes the file, so it cannot be another one now
+                if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    path.unlink()
+
+
+def _cannot_be_renamed_over(target: Path) -> bool:
+    """Return whether a file that can be written cannot be replaced.
+
+    That is a file that is mounted by itself, as in containers, or one of another user in a folder
+    with the sticky bit, such as /tmp.
+    """
+    if sys.platform != "win32":
+        folder = target.parent.stat()
+        may_rename = os.geteuid() in (0, folder.st_uid, target.stat().st_uid)
+        if folder.st_mode & stat.S_ISVTX and not may_rename:
+            return True
+    return _is_mounted(target)
+
+
+def _is_mounted(path: Path) -> bool:
+    """Return whether Linux lists a path as a mount point."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    # man 5 proc: the fifth field, blanks and backslashes escaped as \040
+    escaped = re.sub(rb"[ \t\n\\]", lambda one: b"\\%03o" % one[0][0], os.fsencode(path))
+    return escaped in [line.split(b" ", 5)[4] for line in lines]
+
+
+@contextlib.contextmanager
+def _rewriting(target: Path, *, private: bool) -> Iterator[int]:
+    """Yield a descriptor of a buffer, which is written to `target` if the block succeeds."""
+    with (
+        _closing(os.open(target, os.O_RDWR | NO_FOLLOW | _BINARY)) as descriptor,
+        _open_buffer() as buffer,
+    ):
+        yield buffer.fileno()
+        if private:
+            target.chmod(0o600)
+        buffer.seek(0)
+        with os.fdopen(descriptor, "r+b", closefd=False) as file:
+            while block := buffer.read(_BLOCK_BYTES):
+                file.write(block)
+            file.truncate()
+        os.fsync(descriptor)
+
+
+def _open_buffer() -> IO[bytes]:
+    """Open a temporary file that has no name; in memory where the system can do that."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("reka-cli"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager

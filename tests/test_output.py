@@ -10,7 +10,9 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import zygote
@@ -38,21 +40,148 @@ def test_the_name_can_hold_date_time_and_the_name_of_the_image(run: Run, tmp_pat
         str(CAT),
         "-v",
         "-o",
-        str(tmp_path / "{name} {date} {time} {x}.txt"),
+        str(tmp_path / "{name} {stem} {date} {time} {{x}}.txt"),
         env=SANDBOX,
     )
     (path,) = tmp_path.glob("*.txt")
 
-    assert re.fullmatch(r"cat \d{4}-\d\d-\d\d \d\d-\d\d-\d\d \{x\}\.txt", path.name)
+    assert re.fullmatch(r"cat.jpeg cat \d{4}-\d\d-\d\d \d\d-\d\d-\d\d \{x\}\.txt", path.name)
     assert result.stderr.startswith(f"the answer is in {path}\n")
 
 
 @pytest.mark.parametrize(
     ("image", "name"),
-    [(None, "answer"), ("a/b.jpg", "b"), ("..", "answer"), (".hidden.jpg", "hidden")],
+    [
+        (None, "answer answer"),
+        ("a/b.jpg", "b.jpg b"),
+        ("..", "answer answer"),
+        (".hidden.jpg", "hidden.jpg hidden"),
+        ("{date}.jpg", "{date}.jpg {date}"),
+    ],
 )
 def test_the_name_of_an_image_leads_to_no_other_folder(image: str | None, name: str) -> None:
-    assert output_path("out/{name}.txt", image) == Path(f"out/{name}.txt")
+    assert output_path("out/{name} {stem}", image) == Path(f"out/{name}")
+
+
+def test_images_that_differ_in_suffix_or_page_get_different_files() -> None:
+    images = ["a.jpg", "a.png", "a.pdf#page=1", "a.pdf#page=2"]
+
+    assert [output_path("{name}", image).name for image in images] == images
+    assert output_path("{stem}", images[3]).name == "a#page=2"
+
+
+def test_an_unknown_field_is_reported_before_anything_is_read(
+    run: Run, service: Service, web_env: dict[str, str]
+) -> None:
+    result = run("ask", "-o", "{nmae}.txt", "What?", "missing.jpg", env=web_env)
+
+    assert result == Result(
+        2,
+        "",
+        "error: -o has no field '{nmae}'\n"
+        "hint: use {date}, {time}, {name}, {stem}; {{ and }} are literal braces\n",
+    )
+    assert service.received == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(
+    clean_env: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = str(folder / "a.txt")
+    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello"]
+    stall = [*command, "-m", "sandbox-stall", "-o", path]
+    with zygote.Popen(stall, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        wait_for_content(process, folder)
+        process.kill()
+        process.communicate(timeout=30)
+    left = [one.name for one in folder.iterdir()]
+    result = run("ask", "hello", "-o", path, env=SANDBOX)
+
+    assert (left, result) == ([".a.txt.reka-cli"], Result(0, "", ""))
+    assert [one.name for one in folder.iterdir()] == ["a.txt"]
+
+
+def test_a_file_that_another_process_is_writing_is_left_to_it(
+    clean_env: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = str(folder / "a.txt")
+    command = [sys.executable, "-m", "reka_cli", "ask", "-n", "hello"]
+    stall = [*command, "-m", "sandbox-stall", "-o", path]
+    with zygote.Popen(stall, env=clean_env | SANDBOX, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        wait_for_content(process, folder)
+        result = run("ask", "hello", "-o", path, env=SANDBOX)
+        names = sorted(one.name for one in folder.iterdir())
+        process.terminate()
+        process.communicate(timeout=30)
+
+    assert (result, names) == (Result(0, "", ""), [".a.txt.reka-cli", "a.txt"])
+    assert [one.name for one in folder.iterdir()] == ["a.txt"]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+# mounts a file over itself, as containers do, then runs the command given after the two paths
+MOUNTED = 'mount --bind "$0" "$0" && chmod "$1" "$(dirname "$0")" && shift && exec "$@"'
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting needs rights"
+)
+@pytest.mark.parametrize("name", ["a.txt", "a b\\.txt"])
+@pytest.mark.parametrize(
+    ("model", "code", "content"),
+    [("sandbox", 0, TOLD), ("sandbox-cut", 10, "the old one" * 100)],
+)
+def test_a_mounted_file_is_written_in_place(
+    clean_env: dict[str, str], tmp_path: Path, name: str, model: str, code: int, content: str
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / name
+    path.write_text("the old one" * 100)
+    command = [sys.executable, "-m", "reka_cli", "ask", "hello", "--retries", "0", "-m", model]
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs rights")
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", MOUNTED, path, "555", *command, "-o", path],
+        env=clean_env | SANDBOX,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    folder.chmod(0o755)
+
+    assert (ended.returncode, path.read_text()) == (code, content)
+    assert [one.name for one in folder.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs another user")
+def test_a_file_of_another_user_in_a_sticky_folder_is_written_in_place(
+    clean_env: dict[str, str], open_folder: Path
+) -> None:
+    open_folder.chmod(0o1777)
+    path = open_folder / "a.txt"
+    path.write_text("the old one")
+    path.chmod(0o666)
+    command = [  # with the right to read Python, wherever it is
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+        *(sys.executable, "-m", "reka_cli", "ask", "hello", "-o", str(path)),
+    ]
+    ended = subprocess.run(
+        command, env=clean_env | SANDBOX, cwd=ROOT, capture_output=True, check=False
+    )
+
+    assert (ended.returncode, path.read_text(), path.owner()) == (0, TOLD, "root")
 
 
 @pytest.mark.parametrize("model", ["sandbox-length", "sandbox-cut", "sandbox-500", "sandbox-empty"])

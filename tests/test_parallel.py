@@ -31,7 +31,7 @@ def state_of(home: Path) -> dict[str, list[str]]:
     files = [
         path
         for path in home.rglob("*")
-        if path.is_file() and not path.name.endswith((".lock", ".new"))
+        if path.is_file() and not path.name.endswith((".lock", ".reka-cli"))
     ]
     return {path.name: sorted(json.loads(path.read_bytes())) for path in files}
 

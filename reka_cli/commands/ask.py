@@ -43,8 +43,8 @@ def ask(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write the answer to this file, completely or not at all. {date}, {time} and "
-            "{name} (of the image) are filled in.",
+            help="Write the answer to this file, completely or not at all. {date}, {time}, "
+            "{name} (of the image) and {stem} (without its suffix) are filled in.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
