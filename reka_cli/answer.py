@@ -12,7 +12,7 @@ from copy import copy
 from typing import Self, assert_never
 
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
-from reka_cli.escapes import clean
+from reka_cli.escapes import clean, is_blank
 from reka_cli.limits.call import Cancellation
 from reka_cli.messages import (
     Done,
@@ -30,9 +30,9 @@ MAX_CHARACTERS = (
     32_000_000  # characters, reasoning too: some times what the longest context of a model holds
 )
 
-_WHOLE = frozenset(
-    {"stop"}
-)  # docs.reka.ai, API v1 (2024): stop, length, context; what is not known is not whole
+# a normal end: docs.reka.ai, API v1 (2024) has stop, length, context; other servers have the rest
+# (dstack #2229, pi #2106, openai-dotnet #267, autogen #5020). An unknown word is no normal end
+_NORMAL_ENDS = frozenset({"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"})
 _WORD = r"[A-Za-z_-]{1,30}"
 _CUT = {
     "length": "the answer was cut off: it reached the longest the service gives",
@@ -235,7 +235,7 @@ class _Record:
     @property
     def has_text(self) -> bool:
         """Whether there is anything to read; a text of nothing but control characters is empty too."""
-        return bool(clean(self.text.getvalue()).strip())
+        return not is_blank(clean(self.text.getvalue()))
 
     def fail(self, error: RekaError) -> RekaError:
         """Keep an error for later readers, without its traceback, which would lead back to this record."""
@@ -251,7 +251,7 @@ class _Record:
 
     def lack(self) -> IncompleteAnswer | None:
         """Return what keeps the answer from being complete."""
-        if self.finish_reason in _WHOLE:
+        if self.finish_reason and self.finish_reason.strip().lower() in _NORMAL_ENDS:
             return None if self.has_text else IncompleteAnswer("the answer is empty")
         if self.finish_reason is None:
             return IncompleteAnswer(

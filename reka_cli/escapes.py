@@ -36,6 +36,24 @@ _UNFINISHED = rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z"
 _encode_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one each time
 
 
+# they are printed as nothing, but Python does not call them blank
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nothing of a text can be seen: blanks, controls and characters without width."""
+    import unicodedata
+
+    return all(
+        one in _INVISIBLE
+        or unicodedata.category(one) in _INVISIBLE_CATEGORIES
+        or 0xFE00 <= ord(one) <= 0xFE0F  # variation selectors
+        or 0xE0100 <= ord(one) <= 0xE01EF
+        for one in text
+    )
+
+
 def clean(text: str) -> str:
     """Remove controls (C0 but newline and tab, DEL, C1) and whole escape sequences, and show changes of direction."""
     if _is_plain(text):

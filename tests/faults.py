@@ -202,7 +202,7 @@ SERVICES: dict[str, Fault] = {
     ),
     "balance": Fault("has no credit left", _B9, WholeReply(429, _BALANCE)),
     "no-image": Fault(
-        "takes no image",
+        "does not accept images",
         "measured: llama.cpp's server without an mmproj file, 2026-11-22",
         WholeReply(500, NO_IMAGE),
         for_images=True,

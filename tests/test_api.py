@@ -177,7 +177,9 @@ class TestRefusedBeforeItIsSent:
         result = run("ask", "-m", "sandbox-text", "-i", str(CAT), "hello", env=api_env)
 
         assert (result.exit_code, result.stdout) == (5, "")
-        assert result.stderr.startswith("error: sandbox-text takes no image\nhint: -m sandbox | ")
+        assert result.stderr.startswith(
+            "error: sandbox-text does not accept images\nhint: -m sandbox | "
+        )
         assert service.paths == ["/v1/models"]
 
     def test_a_video_for_a_model_that_takes_none(self, home: Path) -> None:
@@ -188,14 +190,16 @@ class TestRefusedBeforeItIsSent:
         with pytest.raises(BadInput) as caught:
             reka(home, rows).ask("hello", videos=["https://example.org/x.mp4"], model="a").read()
 
-        assert (caught.value.message, caught.value.hint) == ("a takes no video", "-m b")
+        assert (caught.value.message, caught.value.hint) == ("a does not accept videos", "-m b")
 
     def test_more_images_than_the_model_takes(self, home: Path) -> None:
         rows = [{"id": "reka-edge-2603", "input_modalities": ["text", "image"]}]
         with pytest.raises(BadInput) as caught:
             reka(home, rows).ask("hello", [CAT] * 4).read()
 
-        assert caught.value.message == "reka-edge-2603 takes at most 3 images a question, not 4"
+        assert (
+            caught.value.message == "reka-edge-2603 accepts at most 3 images in a question, not 4"
+        )
 
     def test_an_old_list_refuses_nothing(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         client = reka(home, [{"id": "old", "input_modalities": ["text"]}])
@@ -233,7 +237,8 @@ class TestTheModelThatIsAsked:
 
         assert (result.exit_code, result.stdout) == (2, "")
         assert re.fullmatch(
-            r"error: this server has \d+ models: say which\nhint: -m sandbox \| .*\n", result.stderr
+            r"error: 127.0.0.1:\d+ has \d+ models, and none is named\nhint: -m sandbox \| .*\n",
+            result.stderr,
         )
 
     def test_any_name_is_sent_where_no_list_is_needed(
@@ -558,7 +563,7 @@ class TestModels:
 
         assert [one.id for one in listing.models] == ["reka-edge-2603"]
         assert notices == [
-            "cannot reach api.reka.ai: the proxy cannot be reached; the list kept from before is shown"
+            "cannot reach api.reka.ai: the proxy cannot be reached; showing an earlier list"
         ]
 
 

@@ -89,7 +89,6 @@ class TestTheBaseOfTheWebSession:
             *(
                 "http://10.0.0.1",
                 "http://192.168.1.1:8000",
-                "http://0.0.0.0",
                 "http://169.254.169.254",
                 "http://2130706433",
             ),
@@ -234,7 +233,7 @@ class TestThePreferences:
         path = tmp_path / "config.toml"
         path.write_text(text, encoding="utf-8")
         message = f"{path}: {name} is not a preference, or not a text"
-        assert failure(tmp_path) == (message, "known preferences: model, provider")
+        assert failure(tmp_path) == (message, "known preferences: model, provider, [api.headers]")
 
     @pytest.mark.parametrize(
         "text", ["model", "model = reka-flash", 'model = "a"\nmodel = "b"', "\ufeffmodel = 'a'"]

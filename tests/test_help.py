@@ -125,7 +125,7 @@ def test_an_option_is_described_in_sentences_and_its_value_in_a_word(option: str
 
     assert entry.meaning[:1].isupper() or entry.meaning.startswith("{")
     assert entry.meaning.endswith(".")
-    assert not re.search(r"<|>=|VALUE|range", f"{entry.term} {entry.meaning}")
+    assert not re.search(r"<|>=|<VALUE>|range", f"{entry.term} {entry.meaning}")
 
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if "reka-cli" in one])

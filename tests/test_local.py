@@ -469,7 +469,7 @@ class TestServerOfOnesOwn:
     def test_an_image_is_refused_at_once(self, run: Run, env: dict[str, str], model: str) -> None:
         result = run("ask", "What is this?", str(CAT), env=env)
 
-        assert result == Result(5, "", f"error: {model} takes no image\n")
+        assert result == Result(5, "", f"error: {model} does not accept images\n")
 
     def test_a_signal_leaves_what_was_received(
         self, clean_env: dict[str, str], env: dict[str, str]

@@ -38,7 +38,7 @@ def test_the_modalities_of_llama_cpp_are_read() -> None:
     }
 
     assert parse_models({"models": [], "object": "list", "data": [row]}) == (
-        Model("/models/x.gguf", ("text",)),
+        Model("/models/x.gguf", ("text",), 4096),
     )
 
 
@@ -79,7 +79,7 @@ def test_ollama_names_a_model_without_its_tag() -> None:
 
 @pytest.mark.parametrize("payload", [None, "x", {}, {"data": {}}, 5])
 def test_what_is_no_list_is_a_service_error(payload: Any) -> None:
-    with pytest.raises(ServiceError, match="the service sent no list of models"):
+    with pytest.raises(ServiceError, match="the response is not a list of models"):
         parse_models(payload)
 
 

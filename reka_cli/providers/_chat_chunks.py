@@ -8,6 +8,7 @@ after its deltas, or the text so far in every chunk (hermes-browser-extension #1
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,11 +18,27 @@ from reka_cli.providers._reasoning import Splitter
 from reka_cli.providers._text_so_far import TextSoFar
 
 _REASONING = ("reasoning_content", "reasoning")  # differs from model to model at Reka, 2026-10
+# types of typed parts: OpenAI's chat and responses, Anthropic's, Mistral's
+_PART_KINDS = {
+    None: "text",
+    "text": "text",
+    "output_text": "text",
+    "text_delta": "text",
+    "thinking": "reasoning",
+    "thinking_delta": "reasoning",
+    "reasoning": "reasoning",
+    "reasoning_text": "reasoning",
+    "summary_text": "reasoning",
+    "refusal": "refusal",
+}
+_PART_TEXTS = ("text", "thinking", "reasoning", "summary", "refusal", "content")
+_LONGEST_REFUSAL = 2_000  # characters that are kept of it
 _MOST_CHOICES = 4  # that a server sends beside each other unasked; more in a row is a count
 _FEWEST_DELTAS = 3  # before a last delta that repeats them
 _SHORTEST_REPEAT = 16  # characters of it; "no, no" may be an answer
 
 _MIXED = "the service mixed several answers in one stream"
+_END_OF_THINKING = re.compile(r"^[ \t]*</think>[ \t]*$|</think>[ \t]*\n[ \t]*\n", re.MULTILINE)
 _WENT_ON = "the service went on after the end of its answer"
 
 
@@ -66,6 +83,7 @@ class ChatAnswer:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
+        self.refusal = ""  # the model's words
         self._selection = _Selection()
         self._splitter = Splitter()
         self._text = TextSoFar()
@@ -74,11 +92,12 @@ class ChatAnswer:
         self._first_message: str | None = None
         self._messages_grow: bool | None = None  # or are parts; None until the second
         self._goes_on = False
+        self._answer_alone = ""
 
     @property
     def replacement(self) -> str | None:
         """The whole text where it is not the joined deltas, else None."""
-        return self._text.replacement
+        return self._answer_alone or self._text.replacement
 
     @property
     def has_ended(self) -> bool:
@@ -101,6 +120,22 @@ class ChatAnswer:
         for delta in self._splitter.flush():
             yield from self._pass_on(delta)
         yield from self._text.end()
+        yield from self._drop_reasoning()
+
+    def _drop_reasoning(self) -> Iterator[Event]:
+        """Replace a text that begins with reasoning, which ends with `</think>` but has no beginning.
+
+        Templates that put `<think>` into the prompt leave only its end in the answer (vllm #17144,
+        llama.cpp #11861). An answer that speaks of the tag has it inside a line or in code.
+        """
+        text = self._text.shown
+        found = _END_OF_THINKING.search(text)
+        if found is None or "<think>" in text or text[: found.start()].count("```") % 2:
+            return
+        answer = text[found.end() :].strip()
+        if answer and text[: found.start()].strip():
+            self._answer_alone = answer
+            yield Notice("the text before </think> is the model's reasoning, not its answer")
 
     def _take_all(self, choices: list[_Choice]) -> Iterator[Event]:
         for choice in choices:
@@ -114,6 +149,9 @@ class ChatAnswer:
 
     def _take(self, choice: _Choice) -> Iterator[Event]:
         content, reasoning = choice.content, choice.reasoning
+        refusal = choice.parts.get("refusal")
+        if isinstance(refusal, str) and len(self.refusal) < _LONGEST_REFUSAL:
+            self.refusal = refusal if choice.is_message else self.refusal + refusal
         if self._is_whole(choice, content):
             yield from self._compare(reasoning, content)
         else:
@@ -285,13 +323,51 @@ def _parse_choice(raw: dict[str, Any], is_whole: bool) -> _Choice:
     is_message = isinstance(message, dict) and not _says_something(parts)
     if isinstance(message, dict) and is_message:
         parts = message
+    if not isinstance(parts.get("content"), str | None):
+        parts = _join_typed_parts(parts)
     reason = raw.get("finish_reason")
-    finish_reason = reason if isinstance(reason, str) and reason else None
+    finish_reason = reason if isinstance(reason, str) and reason.strip() else None
     return _Choice(index, parts, is_message, is_whole or finish_reason is not None, finish_reason)
 
 
+def _join_typed_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a delta or message whose content is a list of typed parts, with the content as text.
+
+    Raises ServiceError for a part that is neither text nor reasoning: it would be missing.
+    """
+    content = parts["content"]
+    texts: dict[str, list[str]] = {"text": [], "reasoning": [], "refusal": []}
+    for part in content if isinstance(content, list) else [content]:
+        kind, text = _typed_part(part)
+        texts[kind].append(text)
+    joined = {name: "".join(found) for name, found in texts.items()}
+    reasoning = joined["reasoning"] + next((parts[one] for one in _REASONING if parts.get(one)), "")
+    refusal = joined["refusal"] + (parts.get("refusal") or "")
+    return {"content": joined["text"], _REASONING[0]: reasoning, "refusal": refusal}
+
+
+def _typed_part(part: object) -> tuple[str, str]:
+    """Return what a part is (text, reasoning, refusal) and its text."""
+    if isinstance(part, str):
+        return "text", part
+    if not isinstance(part, dict) or not {"type", *_PART_TEXTS} & part.keys():
+        raise ServiceError("the service sent an answer whose text is no text")
+    kind = part.get("type")
+    known = _PART_KINDS.get(kind, "") if isinstance(kind, str | None) else ""
+    value = next((part[name] for name in _PART_TEXTS if part.get(name)), "")
+    while isinstance(value, dict):
+        value = value.get("value") or value.get("text") or ""
+    if isinstance(value, list):
+        value = "".join(_typed_part(one)[1] for one in value)
+    if not known or not isinstance(value, str):
+        raise ServiceError(f"the service sent a part of type {str(kind)[:40]!r}, which is no text")
+    return known, value
+
+
 def _says_something(parts: dict[str, Any]) -> bool:
-    return bool(parts.get("content")) or any(parts.get(field) for field in _REASONING)
+    return bool(parts.get("content") or parts.get("refusal")) or any(
+        parts.get(field) for field in _REASONING
+    )
 
 
 def _follows(index: object, latest: object) -> bool:

@@ -15,6 +15,7 @@ _PARTS = {"choices", "finish_reason", "text"}  # what an answer has one of, on e
 _PAGE = "the service answered with a web page where an answer was due"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
 _IN_A_STREAM = _PARTS | {"usage"}  # what else a chunk may have
+_DONE = frozenset({"[DONE]", "DONE"})  # the second: googleapis/java-genai #1084
 _FIELD = rb"\Z|:|(?:data|event|id|retry)\b"
 _HOW_IT_BEGINS = 64  # bytes
 Objects = Generator[dict[str, Any] | None, None, None]
@@ -30,13 +31,7 @@ def json_objects(response: Response, left_out: list[str] | None = None) -> Objec
     is no object; and whatever reading raises.
     """
     if response.media_type == "application/json":
-        body = response.body()
-        if _is_page(body):
-            raise Refused(_PAGE)
-        whole = _object(response, body.decode("utf-8-sig", "replace"), "message")
-        if not whole.keys() & _PARTS and (said := response.quote(whole)):
-            raise ServiceError(f"the service reported an error: {said}")
-        yield whole
+        yield from _whole_answer(response)
         return
     begin = bytearray()
     any_came = False
@@ -46,17 +41,33 @@ def json_objects(response: Response, left_out: list[str] | None = None) -> Objec
             found: dict[str, Any] | None = None
             if event.event == "error":
                 _object(response, event.data, event.event)
-            if event.data.strip() == "[DONE]":
+            if event.data.strip().strip('"') in _DONE:
                 response.drain()
                 yield None
                 return
-            if event.event == "message" and event.data:
+            if event.event == "message" and event.data.strip():
                 found = _object(response, event.data, event.event)
+                if found is None:
+                    continue
                 yield found
-            if left_out == [] and event.data and not _is_part(found):
+            if left_out == [] and event.data.strip() and not _is_part(found):
                 left_out.append(response.quote(found) or response.quote(event.data))
     if not any_came and not re.match(_FIELD, begin.lstrip(_BLANK)):
         raise ServiceError("the service sent something that is no stream of events")
+
+
+def _whole_answer(response: Response) -> Objects:
+    """Yield the object of an answer that is not streamed."""
+    body = response.body()
+    if _is_page(body):
+        raise Refused(_PAGE)
+    whole = _object(response, body.decode("utf-8-sig", "replace"), "message")
+    if whole is None:
+        return
+    words = "" if whole.keys() & _PARTS else response.quote(whole)
+    if words:
+        raise ServiceError(f"the service reported an error: {words}")
+    yield whole
 
 
 def tokens(value: object) -> int | None:
@@ -85,7 +96,11 @@ def _is_page(body: bytes | bytearray) -> bool:
     return body.lstrip(_BLANK).startswith(b"<")
 
 
-def _object(response: Response, data: str, event: str) -> dict[str, Any]:
+def _object(response: Response, data: str, event: str) -> dict[str, Any] | None:
+    """Return the object of an event; None for `null`, which some servers send to keep a line open.
+
+    Raises ServiceError for an error, and for what is no object.
+    """
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -99,7 +114,10 @@ def _object(response: Response, data: str, event: str) -> dict[str, Any]:
         raise ServiceError(
             f"the service reported an error: {response.quote(failed) or 'it does not say which'}"
         )
-    if not isinstance(found, dict):
+    if found is not None and not isinstance(found, dict):
+        words = response.quote(found)
+        if words:
+            raise ServiceError(f"the service reported an error: {words}")
         raise ServiceError("the service sent an answer that is no object")
     return found
 
@@ -112,6 +130,9 @@ def _find_error(found: object) -> dict[str, Any] | None:
         return found
     choices = found.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("error"):
-            return choice
+        if not isinstance(choice, dict):
+            continue
+        for part in (choice, choice.get("delta"), choice.get("message")):
+            if isinstance(part, dict) and part.get("error"):
+                return part
     return None

@@ -411,6 +411,9 @@ def _answer_events(response: Response, model: Model) -> Events:
         raise IncompleteAnswer(f"the answer was cut off; the service said: {left_out[0]}")
     if isinstance(usage, dict):
         yield _usage(usage, model)
+    if answer.refusal.strip():
+        words = response.quote(answer.refusal)
+        raise IncompleteAnswer(f"the model refused to answer: {words}")
     served = served if isinstance(served, str) else None
     yield Done(answer.finish_reason, answer.replacement, served)
 

@@ -16,7 +16,12 @@ from reka_cli.config import Config
 from reka_cli.cookies.session import Session
 from reka_cli.cookies.tokens import is_bearer, token_expiry_s
 from reka_cli.credentials import WebAccess, format_relative_time, stored_source, web_access
-from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
+from reka_cli.errors import (
+    BadInput,
+    NotLoggedIn,
+    RekaError,
+    ServiceError,
+)
 from reka_cli.limits.call import Call
 from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, Usage
 from reka_cli.providers import WEB_MODELS, About, Log, Status
@@ -386,22 +391,34 @@ def _body(request: ChatRequest, turns: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _answer_events(response: Response) -> Iterator[Event]:
-    """Turn the stream of texts so far into deltas; end at `finish_reason`, or with none at the end of the stream."""
+    """Yield the events of a stream of texts so far, up to the `finish_reason` that ends the answer.
+
+    A service that sends a reason from the first text on sends one with every text: then only the
+    last one counts, at the end of the stream.
+    """
     progress = _Progress()
+    finish_reason: str | None = None
+    metadata: object = None
+    is_open = False  # a text came without a reason
     with closing(json_objects(response)) as answers:
         for answer in answers:
-            if answer is None or answer.get("type", "model") != "model":
+            if answer is None:
+                break
+            if answer.get("type", "model") != "model":
                 continue
+            reason = answer.get("finish_reason")
+            reason = reason if isinstance(reason, str) and reason.strip() else None
             if answer.get("text") is not None:
-                yield from progress.events(
-                    answer["text"], is_last=bool(answer.get("finish_reason"))
-                )
-            if answer.get("finish_reason"):
-                yield from _usage(answer.get("metadata"))
-                yield from progress.end(str(answer["finish_reason"]))
-                response.drain()
-                return
-    yield from progress.end(None)
+                yield from progress.events(answer["text"], is_last=reason is not None)
+                finish_reason = reason
+                is_open = is_open or reason is None
+            if reason is not None:
+                finish_reason, metadata = reason, answer.get("metadata")
+                if is_open:
+                    response.drain()
+                    break
+    yield from _usage(metadata)
+    yield from progress.end(finish_reason)
 
 
 class _Progress:
