@@ -131,7 +131,8 @@ class TestCertificates:
     )
     def test_a_variable_that_names_no_file_is_told(self, run: Run, variable: str) -> None:
         env = {"REKA_API_BASE": "https://localhost:9/v1", "REKA_API_KEY": "k" * 9}
-        unset = {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        unset = dict.fromkeys(names, "")
         result = run("ask", "hello", "-m", "m", env=env | unset | {variable: "/nonexistent"})
 
         assert result.exit_code == 2
