@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import zygote
 from conftest import CAT, Run, Service
 
 from reka_cli import BadInput, Client, UsageError
@@ -70,6 +74,30 @@ class TestStandardInput:
             5,
             "error: the API key is longer than 64 KB\n",
         )
+
+
+class TestNobodyReads:
+    @pytest.mark.parametrize(("stream", "model"), [("stdout", "text"), ("stderr", "429-once")])
+    def test_the_deadline_ends_the_wait(
+        self, clean_env: dict[str, str], stream: str, model: str
+    ) -> None:
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write_end, b"x" * 4096)
+        os.set_blocking(write_end, True)
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: write_end}
+        words = ["ask", "hello", "-m", f"sandbox-{model}", "--timeout", "1"]
+        env = clean_env | {"REKA_PROVIDER": "sandbox"}
+        with zygote.Popen(
+            [sys.executable, "-m", "reka_cli", *words], env=env, **streams
+        ) as process:
+            code = process.wait(50)
+        os.close(read_end)
+        os.close(write_end)
+
+        assert code == 8
 
 
 class TestFolders:
