@@ -46,7 +46,7 @@ class TestStandardInput:
 
         assert result.exit_code == 0
         assert result.stderr == (
-            "notice: 4 bytes of standard input are not UTF-8 and were replaced by U+FFFD\n"
+            "notice: 4 bytes of standard input are not UTF-8: replaced by U+FFFD\n"
         )
         assert "M\ufffdller" in result.stdout
 

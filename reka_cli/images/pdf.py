@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import reka_cli
 from reka_cli.errors import BadInput
 from reka_cli.images.codec import EncodeOptions, encode
 from reka_cli.images.file_content import FoundImage, InMemory
 from reka_cli.images.formats import FORMATS
 from reka_cli.images.inspection import ConvertedImage, InspectedImage
+from reka_cli.images.media_fragment import MediaFragment, Region
 from reka_cli.images.metadata import Metadata
 from reka_cli.images.preparation import Preparation
 from reka_cli.limits.deadline import Deadline
@@ -27,6 +31,7 @@ _MARK, _END = (
     b"%%EOF",
     2048,
 )  # where readers look for the mark: within the last 1024 bytes, or a few more
+_MOST_S = 600.0  # of CPU, without a deadline
 _DEFAULT_SIDE = 2048  # pixels, where none is given
 _PASSWORD_NEEDED = 4  # FPDF_ERR_PASSWORD
 
@@ -37,27 +42,35 @@ def convert(
     """Draw the page that is meant, so that its longest side is the longest allowed.
 
     A child process draws: nothing interrupts PDFium, and a small file can keep it busy for years.
-    The child is killed at the deadline and with this process. Raises DeadlineExceeded.
+    The child is killed at the deadline and when this call is interrupted; its CPU time is limited too,
+    in case this process is killed. Raises DeadlineExceeded.
     """
     _check_end(inspected)
     _check_installed(inspected.found.name)
+    left_s = deadline.remaining_s() if deadline else None
+    part = inspected.part
+    request = {
+        "name": inspected.found.name,
+        "page": part.page,
+        "region": part.region and vars(part.region),
+        "max_side": wanted.max_side,
+        "seconds": math.ceil(left_s or _MOST_S),
+    }
     with inspected.found.content.open() as file:
-        data = file.read()
-    request = (data, inspected.found.name, inspected.part, wanted.max_side)
-    command = [sys.executable, "-P", "-c", "from reka_cli.images.pdf import _serve; _serve()"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("REKA_")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        data = json.dumps(request).encode() + b"\n" + file.read()
+    root = str(Path(reka_cli.__file__).parent.parent)
+    code = (
+        f"import sys; sys.path.append({root!r}); from reka_cli.images.pdf import _serve; _serve()"
+    )
     with subprocess.Popen(  # noqa: S603 - a command of ours
-        command,
+        [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("REKA_")},
     ) as child:
         try:
-            answer, _ = child.communicate(
-                pickle.dumps(request), deadline.remaining_s() if deadline else None
-            )
+            answer, _ = child.communicate(data, left_s)
         except subprocess.TimeoutExpired as error:
             assert deadline is not None
             raise deadline.error() from error
@@ -67,29 +80,50 @@ def convert(
 
 
 def _parse_answer(answer: bytes, name: str) -> ConvertedImage:
-    """Return what the child has drawn, or raise what it raised."""
+    """Return what the child has drawn, or raise what it found wrong.
+
+    The child read a hostile file: its answer is data, and nothing in it is run.
+    """
     try:
-        kind, value = pickle.loads(answer)  # noqa: S301 - of our own child
-    except Exception as error:  # the child crashed
+        head, _, data = answer.partition(b"\n")
+        fields = json.loads(head)
+        if "error" in fields:
+            raise BadInput(str(fields["error"]), fields["hint"] and str(fields["hint"]))
+        width, height, whole_width, whole_height = map(int, fields["sizes"])
+        media_type = {"PNG": "image/png", "JPEG": "image/jpeg"}[fields["form"]]
+        notice = fields["notice"] and str(fields["notice"])
+    except (ValueError, KeyError, TypeError) as error:  # the child crashed
         raise BadInput(f"{name} is damaged or cut off") from error
-    if kind == "error":
-        raise BadInput(*value)
-    return ConvertedImage(*value)
+    return ConvertedImage(data, media_type, (width, height), (whole_width, whole_height), notice)
 
 
 def _serve() -> None:
     """Draw one page in a process of its own: a request on stdin, the answer on stdout."""
-    data, name, part, max_side = pickle.loads(sys.stdin.buffer.read())  # noqa: S301
-    found = FoundImage(InMemory(data), name)
+    head, _, data = sys.stdin.buffer.read().partition(b"\n")
+    request = json.loads(head)
+    _limit_cpu(request["seconds"])
+    region = request["region"] and Region(**request["region"])
+    part = MediaFragment(page=request["page"], region=region)
     form = next(one for one in FORMATS if one.name == "PDF")
-    inspected = InspectedImage(found, form, None, part)
+    found = FoundImage(InMemory(data), request["name"])
     try:
-        made = _draw(inspected, max_side)
-        value = (made.data, made.media_type, made.size, made.whole, made.notice)
-        answer: tuple[str, object] = ("image", value)
+        made = _draw(InspectedImage(found, form, None, part), request["max_side"])
     except BadInput as error:
-        answer = ("error", (error.message, error.hint))
-    sys.stdout.buffer.write(pickle.dumps(answer))
+        answer = json.dumps({"error": error.message, "hint": error.hint}).encode()
+    else:
+        form_name = "PNG" if made.media_type == "image/png" else "JPEG"
+        fields = {"sizes": [*made.size, *made.whole], "form": form_name, "notice": made.notice}
+        answer = json.dumps(fields).encode() + b"\n" + made.data
+    sys.stdout.buffer.write(answer)
+
+
+def _limit_cpu(seconds: int) -> None:
+    """End this process after so many seconds of CPU, even if nobody is left to kill it."""
+    if sys.platform != "win32":
+        import resource
+
+        with suppress(ValueError, OSError):  # a lower limit is set already
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds + 1, seconds + 2))
 
 
 def _draw(inspected: InspectedImage, max_side: int) -> ConvertedImage:

@@ -184,12 +184,12 @@ class _Limit:
 
         Without a deadline, and on Windows, the write itself waits.
         """
-        if self.deadline is None or sys.platform == "win32":
-            return True
-        import select
+        if self.deadline is not None and sys.platform != "win32":
+            import select
 
-        left_s = max(0.0, self.deadline.ends_at - time.monotonic())
-        return bool(select.select([], [descriptor], [], left_s)[1])
+            left_s = max(0.0, self.deadline.ends_at - time.monotonic())
+            return bool(select.select([], [descriptor], [], left_s)[1])
+        return True
 
 
 _limit = _Limit()

@@ -143,8 +143,8 @@ def _decode_leniently(data: bytes, terminal: Terminal) -> str:
     lost = len(data) - len(kept)
     if detect(data[:HEAD_BYTES]) or lost > len(data) * _MOST_LOST:
         raise BadInput("standard input is not text", hint=PIPED_IMAGE)
-    count = "1 byte" if lost == 1 else f"{lost} bytes"
-    terminal.notice(f"{count} of standard input are not UTF-8 and were replaced by U+FFFD")
+    what = "1 byte of standard input is" if lost == 1 else f"{lost} bytes of standard input are"
+    terminal.notice(f"{what} not UTF-8: replaced by U+FFFD")
     return data.decode("utf-8", "replace").strip()
 
 
