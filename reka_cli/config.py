@@ -144,7 +144,10 @@ def _preferences(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     import tomllib
 
     with translate_read_errors(path, UsageError):
-        table = tomllib.loads(content.decode("utf-8-sig"))
+        try:
+            table = tomllib.loads(content.decode("utf-8-sig"))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
     headers = _api_headers(path, table.pop("api", {}))
     for name, value in table.items():
         if name not in _TEXTS or not isinstance(value, str):

@@ -51,6 +51,28 @@ def show_path(path: AnyPath) -> str:
     return one_line(hide_password(os.fsdecode(path)), _LONGEST_PATH)
 
 
+def quote_for_shell(path: AnyPath) -> str:
+    """Return a path as a word to paste into a shell; what a terminal would not show is escaped.
+
+    The form $'…' is understood by bash, zsh and ksh.
+    """
+    text = os.fspath(path)
+    if text.isprintable():
+        import shlex
+
+        return shlex.quote(text)
+    escaped = [_shell_escape(character) for character in text]
+    return f"$'{''.join(escaped)}'"
+
+
+def _shell_escape(character: str) -> str:
+    if character in "'\\":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
 def reason(error: OSError | ValueError) -> str:
     """Return what the system says about a failure, beginning in lower case."""
     if "embedded null" in str(error):

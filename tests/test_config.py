@@ -251,6 +251,11 @@ class TestThePreferences:
         reason = "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
         assert failure(tmp_path) == (f"cannot read {path}: {reason}", None)
 
+    def test_are_not_nested_without_end(self, tmp_path):
+        path = tmp_path / "config.toml"
+        path.write_text("model = " + "[" * 100_000, encoding="utf-8")
+        assert failure(tmp_path) == (f"cannot read {path}: it is nested too deeply", None)
+
     def test_are_a_file(self, tmp_path):
         path = tmp_path / "config.toml"
         path.mkdir()

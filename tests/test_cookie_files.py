@@ -402,7 +402,7 @@ class TestAFileThatIsNoCookieFile:
         )
 
     def test_is_refused_if_it_is_too_large(self, failure, monkeypatch):
-        monkeypatch.setattr(files, "_LARGEST", 100)
+        monkeypatch.setattr(files, "LARGEST", 100)
         assert failure(line(value=CANARY) + "\n" * 100) == (
             BadInput,
             "FILE is too large for a cookie file",

@@ -488,7 +488,7 @@ class TestADatabase:
         assert asked == [(path, NOW)]
 
     def test_may_be_larger_than_a_text(self, read_database, path, monkeypatch):
-        monkeypatch.setattr("reka_cli.cookies.files._LARGEST", 20)
+        monkeypatch.setattr("reka_cli.cookies.files.LARGEST", 20)
         read_database([Cookie(SPACE, "appSession", CANARY)])
         assert read_session(path, None, NOW) == live()
 

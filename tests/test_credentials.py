@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 import zygote
 
-from reka_cli.config import Config
+from reka_cli.config import NOWHERE, Config
 from reka_cli.cookies.session import Cookie, Session
-from reka_cli.credentials import WebAccess, web_access
+from reka_cli.credentials import WebAccess, stored_source, web_access
 from reka_cli.credentials import store as store_file
 from reka_cli.credentials.store import Store
-from reka_cli.errors import BadInput, NotLoggedIn
+from reka_cli.errors import BadInput, NotLoggedIn, UsageError
+from reka_cli.files import hold_lock
 
 SPACE, CHAT = "space.reka.ai", "chat.reka.ai"
 BASE = "https://space.reka.ai"
@@ -181,6 +182,74 @@ class TestAStoredSession:
     )
     def test_is_none_if_the_file_holds_none_of_ours(self, written, content):
         assert written(content).session() is None
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"value": "a\r\nb"},
+            {"value": "\ud800"},
+            {"value": 1},
+            {"name": "other"},
+            {"host": "x.example"},
+        ],
+        ids=json.dumps,
+    )
+    def test_is_none_if_no_header_can_carry_it(self, written, odd):
+        row = {"host": SPACE, "name": "appSession", "value": "x", "expires_s": None}
+        content = {"session": {"host": SPACE, "cookies": [row | odd]}}
+        assert written(content).session() is None
+
+    @pytest.mark.parametrize(
+        "text", ["1e999", "-1e999", "NaN", "1" + "0" * 400, '"x"', "true", "[]"]
+    )
+    def test_has_no_end_if_the_file_holds_no_moment(self, written, text):
+        row = {"host": SPACE, "name": "appSession", "value": "x", "expires_s": "ODD"}
+        content = json.dumps({"session": {"host": SPACE, "cookies": [row]}})
+        content = content.replace('"ODD"', text)
+        assert written(content.encode()).session().expires_s is None
+
+    @pytest.mark.parametrize("moment", ["x", None, [], 1e300, 10**400, True, -1e12], ids=repr)
+    def test_names_its_source_whatever_the_time(self, written, folder, moment):
+        written({"session": {"source": "a file", "saved_at_s": moment}})
+        assert stored_source(Config(folder), "session").startswith("a file")
+
+    def test_is_read_behind_a_byte_order_mark(self, store, written):
+        store.save_session(session())
+        assert written(b"\xef\xbb\xbf" + store.path.read_bytes()).session() == session()
+
+    def test_is_nowhere_without_a_home(self):
+        expected = ("there is no home folder to store credentials in", "export REKA_HOME=FOLDER")
+        store = Store(NOWHERE)
+        assert failure(lambda: store.save_session(session()), UsageError) == expected
+        assert (store.session(), store.clear()) == (None, False)
+
+
+class TestLoggingOut:
+    def test_removes_what_a_killed_process_left(self, store, folder):
+        store.save_session(session())
+        (folder / ".credentials.json.reka-cli").write_text(CANARY, encoding="utf-8")
+        assert (store.clear(), store.clear()) == (True, False)
+        assert [path.name for path in folder.iterdir()] == ["credentials.lock"]
+
+    @pytest.mark.parametrize("is_stored", [True, False])
+    def test_wins_against_a_question_that_is_fetching_a_token(self, store, folder, is_stored):
+        store.save_session(session())
+        asking = Store(folder)
+        store.clear()
+        asking.save_token(FRESH, session(), BASE, session_is_stored=is_stored)
+        assert not store.path.exists()
+
+    def test_keeps_no_later_question_from_storing_a_token(self, store, folder):
+        store.save_session(session())
+        store.clear()
+        Store(folder).save_token(FRESH, session(), BASE)
+        assert store.token(session(), BASE) == FRESH
+
+    def test_needs_no_lock(self, store, folder, monkeypatch):
+        store.save_session(session())
+        monkeypatch.setattr(store_file, "_LOCK_S", 0.05)
+        with hold_lock(folder / "credentials.lock"):
+            assert store.clear()
 
 
 class TestAStoredToken:
@@ -365,7 +434,7 @@ class TestTheFile:
     )
     def test_that_is_damaged_is_said_to_be(self, written, content):
         store = written(content)
-        expected = (f"{store.path} is damaged", f"rm {store.path}, then log in again")
+        expected = (f"{store.path} is damaged", "reka-cli logout")
         found = [failure(store.session), failure(lambda: store.save_session(session()))]
         assert (found, store.path.read_bytes()) == ([expected] * 2, content)
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -444,6 +445,22 @@ class TestStatus:
     )
     def test_a_moment_is_put_in_words(self, seconds: float, words: str) -> None:
         assert format_relative_time(time.time() + seconds) == words
+
+
+@pytest.mark.parametrize(
+    "name", ["a b;touch x", "it's", "x\x1b]0;y\x07\u202e.txt", "a\\b'\n", "$HOME", "~"], ids=repr
+)
+def test_the_line_to_paste_names_the_exported_file(
+    run: Run, env: dict[str, str], cookies_file: Path, tmp_path: Path, name: str
+) -> None:
+    run("login", "--cookies", str(cookies_file), env=env)
+    path = tmp_path / name
+    line = run("login", "--export", str(path), env=env).stdout
+    script = f'{line}printf %s "$REKA_COOKIES"'
+    pasted = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+
+    assert (pasted.stdout, path.exists()) == (str(path), True)
+    assert line.removesuffix("\n").isprintable()
 
 
 def test_logout_removes_what_was_kept(

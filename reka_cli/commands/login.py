@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from contextlib import closing
@@ -22,7 +21,14 @@ from reka_cli.credentials import WebAccess
 from reka_cli.credentials.store import Store
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
-from reka_cli.files import output_file, show_path, translate_write_errors, write_text
+from reka_cli.files import (
+    output_file,
+    quote_for_shell,
+    show_path,
+    translate_read_errors,
+    translate_write_errors,
+    write_text,
+)
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
@@ -30,8 +36,6 @@ from reka_cli.terminal.stdin import secret
 
 if TYPE_CHECKING:
     from reka_cli.cookies.browsers import ProfileResult
-
-_LARGEST_STDIN = 50 << 20  # bytes of a cookie file
 
 
 def login(
@@ -166,11 +170,12 @@ def _read(what: str) -> str:
 
 
 def _read_file(name: str, host: str | None) -> tuple[Session, str]:
-    from reka_cli.cookies.files import parse_session, read_session
+    from reka_cli.cookies.files import LARGEST, parse_session, read_session
 
     if name != "-":
         return read_session(Path(name), host), f"the file {show_path(name)}"
-    data = sys.stdin.buffer.read(_LARGEST_STDIN) if sys.stdin else b""
+    with translate_read_errors("standard input"):
+        data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
     return parse_session(data, "standard input", host), "standard input"
 
 
@@ -246,7 +251,7 @@ def _export(store: Store, path: Path, deadline: Deadline, terminal: Terminal) ->
         raise NotLoggedIn("there is no stored session to export", hint="reka-cli login")
     with output_file(path, deadline, private=True) as descriptor, translate_write_errors(path):
         write_text(descriptor, netscape(session))
-    terminal.write(f"export REKA_COOKIES={shlex.quote(clean(str(path)))}\n")
+    terminal.write(f"export REKA_COOKIES={quote_for_shell(path)}\n")
 
 
 def _format_expiry(session: Session) -> str:

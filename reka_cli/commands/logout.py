@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reka_cli.config import Config
 from reka_cli.credentials.store import Store
+from reka_cli.files import show_path
 from reka_cli.terminal import Terminal
 
 
@@ -17,7 +18,7 @@ def logout() -> None:
     """
     store = Store(Config.read().state_dir)
     removed = store.clear()
-    what = f"removed {store.path}" if removed else "there was nothing stored"
+    what = f"removed {show_path(store.path)}" if removed else "there was nothing stored"
     Terminal().write(
         f"{what}; the browser stays logged in, and environment variables still count\n"
     )

@@ -20,7 +20,7 @@ from reka_cli.files import read, show_path
 from reka_cli.hosts import HOSTS
 from reka_cli.limits.deadline import Deadline
 
-_LARGEST = 50 << 20  # bytes
+LARGEST = 50 << 20  # bytes
 _LONGEST_WAIT_S = 10.0  # for a file that is a pipe
 _SQLITE = b"SQLite format 3\0"
 _SAFARI = b"cook\0"  # the magic number and the first byte of the number of pages: `cookie:` begins like it
@@ -33,7 +33,7 @@ def read_session(path: Path, host: str | None, now_s: float | None = None) -> Se
     Raises BadInput if the file cannot be read as one of the formats, NotLoggedIn if it has no live session,
     DeadlineExceeded if it is a pipe that does not end within ten seconds.
     """
-    data = read(path, _LARGEST, Deadline.after(_LONGEST_WAIT_S))
+    data = read(path, LARGEST, Deadline.after(_LONGEST_WAIT_S))
     return parse_session(data, show_path(path), host, now_s, path if path.is_file() else None)
 
 
@@ -68,7 +68,7 @@ def _cookies(
         raise BadInput(
             f"{source} holds Safari's cookies, which are not read from a file", hint=hint
         )
-    if len(data) > _LARGEST:
+    if len(data) > LARGEST:
         raise BadInput(f"{source} is too large for a cookie file")
     return parse_cookies(Document(_text(data), source, host or HOSTS[0], now_s))
 

@@ -85,7 +85,7 @@ def _session_named(
     for cookie in cookies:
         match = name.fullmatch(cookie.name)
         live = cookie.expires_s is None or cookie.expires_s > now_s
-        if match and live and cookie.host in (host, DOMAIN) and _VALUE.fullmatch(cookie.value):
+        if match and live and cookie.host in (host, DOMAIN) and is_cookie_value(cookie.value):
             index = -1 if match[1] is None else int(match[1])
             if index not in parts or cookie.host == host:
                 parts[index] = cookie
@@ -101,6 +101,11 @@ def _session_named(
 def names(cookies: Sequence[Cookie]) -> list[str]:
     """Give the names of session cookies, whether or not they make up a whole session: safe to show."""
     return [cookie.name for cookie in cookies if is_session_name(cookie.name)]
+
+
+def is_cookie_value(value: str) -> bool:
+    """Return whether a `Cookie` header can carry a value."""
+    return bool(_VALUE.fullmatch(value))
 
 
 def is_session_name(name: str) -> bool:

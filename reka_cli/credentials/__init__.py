@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from reka_cli.config import Config
+from reka_cli.config import NOWHERE, Config
 from reka_cli.cookies.session import Session
 from reka_cli.cookies.tokens import is_bearer
 from reka_cli.credentials.store import Store
@@ -77,7 +77,9 @@ def web_access(config: Config) -> WebAccess | None:
     if session is None:
         bearer = store.bearer()
         return WebAccess(config.web_base or f"https://{HOSTS[0]}", token=bearer) if bearer else None
-    return WebAccess(config.web_base or f"https://{session.host}", None, session, store, stored)
+    base_url = config.web_base or f"https://{session.host}"
+    kept_in = None if config.state_dir == NOWHERE else store
+    return WebAccess(base_url, None, session, kept_in, stored)
 
 
 def _check_header_value(variable: str, secret: str) -> None:
@@ -93,7 +95,13 @@ def stored_source(config: Config, what: str) -> str:
     if origin is None:
         return "stored"
     source, saved_at_s = origin
-    return f"{source}, stored {time.strftime('%Y-%m-%d', time.localtime(saved_at_s))}"
+    if saved_at_s is None:
+        return source
+    try:
+        day = time.strftime("%Y-%m-%d", time.localtime(saved_at_s))
+    except (OverflowError, OSError, ValueError):  # a time that the system's calendar lacks
+        return source
+    return f"{source}, stored {day}"
 
 
 def format_relative_time(moment_s: float) -> str:
