@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from reka_cli import Client, RekaError
 from reka_cli.config import Config
 from reka_cli.messages import Done, Notice, TextDelta
+from reka_cli.providers._chat_chunks import ChatAnswer
 
 Outcome = tuple[str, str | None, str]  # text, reasoning, and "complete" or the error
 Ask = Callable[..., Outcome]
@@ -441,3 +443,50 @@ def test_a_text_before_a_refusal_can_be_accepted(ask: Ask) -> None:
 )
 def test_reasoning_has_many_fields(ask: Ask, field: str, value: object) -> None:
     assert ask(delta(None, **{field: value}), delta("A cat"), END) == ("A cat", "hm", "complete")
+
+
+GROWING: dict[str, tuple[list[str], str]] = {
+    "words": (["It", "It is", "It is red", "It is red."], "It is red."),
+    "letters": (["I", "It", "It ", "It i", "It is"], "It is"),
+    "two long texts": (["The gate", "The gate is closed."], "The gate is closed."),
+    "a role first": (["", "It", "It is", "It is red."], "It is red."),
+    "two short texts, which may be parts": (["a", "ab"], "aab"),
+    "parts that begin alike": (["a", "ab", "ab", "c"], "aababc"),
+    "parts of a line": (["-", "--", "---"], "------"),
+    "parts of a laugh": (["ha ha ha", "ha ha haha ha ha", "!"], "ha ha haha ha haha ha ha!"),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_deltas_with_the_text_so_far_do_not_repeat_it(ask: Ask, name: str) -> None:
+    texts, expected = GROWING[name]
+
+    assert ask(*map(delta, texts), END, DONE) == (expected, None, "complete")
+
+
+@pytest.mark.parametrize("name", ["words", "two short texts, which may be parts"])
+def test_a_message_may_follow_deltas_with_the_text_so_far(ask: Ask, name: str) -> None:
+    texts, expected = GROWING[name]
+    last = {"choices": [{"message": {"content": expected}, "finish_reason": "stop"}]}
+
+    assert ask(*map(delta, texts), last) == (expected, None, "complete")
+
+
+END_TEXTS: dict[str, tuple[list[str], float]] = {
+    "the first text has the end": (["A cat."], 5.0),
+    "a later text has the end": (["A ", "cat."], 2.0),
+    "a text follows the end": (["A cat.", " No."], math.inf),
+}
+
+
+@pytest.mark.parametrize("name", END_TEXTS)
+def test_the_wait_for_the_rest_depends_on_how_sure_the_end_is(name: str) -> None:
+    texts, rest_s = END_TEXTS[name]
+    answer = ChatAnswer()
+    *first, last = texts
+    for text in first:
+        reason = "stop" if rest_s == math.inf else None
+        list(answer.read({"choices": [{"delta": {"content": text}, "finish_reason": reason}]}))
+    list(answer.read({"choices": [{"delta": {"content": last}, "finish_reason": "stop"}]}))
+
+    assert answer.rest_s == rest_s

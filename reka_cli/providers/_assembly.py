@@ -69,11 +69,8 @@ class AnswerAssembly:
             self._late_reasoning or None,
         )
 
-    def _begin_text(self) -> Iterator[Notice]:
-        """Count a text that adds something; take back the end that it follows."""
-        self._texts += 1
-        if self.finish_reason is None:
-            return
+    def _take_back_end(self) -> Iterator[Notice]:
+        """Say that text follows the end, and wait for another one."""
         self.finish_reason = None
         if not self._goes_on:
             self._goes_on = True

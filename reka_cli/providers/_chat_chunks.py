@@ -17,6 +17,7 @@ from reka_cli.providers._reasoning import Splitter
 
 _FEWEST_DELTAS = 3  # before a last delta that repeats them
 _SHORTEST_REPEAT = 16  # characters of it; "no, no" may be an answer
+_SHORTEST_PHRASE = 8  # characters of words that no delta begins with by chance
 
 
 class ChatAnswer(AnswerAssembly):
@@ -33,6 +34,9 @@ class ChatAnswer(AnswerAssembly):
         self._deltas = 0
         self._first_message: str | None = None
         self._messages_grow: bool | None = None  # or are parts; None until the second
+        self._deltas_grow: bool | None = None  # likewise; None until the second or third
+        self._first_delta = ""
+        self._held_delta = ""  # begins with the first one
 
     def read(self, chunk: dict[str, Any]) -> Iterator[Event]:
         """Yield what a chunk adds."""
@@ -45,6 +49,7 @@ class ChatAnswer(AnswerAssembly):
         """Yield what was held back; `is_done` is whether the service said `[DONE]`."""
         for choice in self._selection.release():
             yield from self._read_choice(choice)
+        yield from self._release_delta()
         is_open = self.finish_reason is None
         if self._selection.is_doubtful or (is_open and is_done and self._selection.has_dropped):
             raise ServiceError(MIXED)
@@ -58,9 +63,13 @@ class ChatAnswer(AnswerAssembly):
             return
         content = choice.content
         if content:
-            yield from self._begin_text()
+            self._texts += 1
+        if has_ended:
+            yield from self._take_back_end()
         if content.refusal:
             self._add_refusal(content.refusal, is_whole=choice.is_message)
+        if self._held_delta and choice.is_message:
+            yield from self._release_delta(content.text)
         if self._is_whole(choice):
             yield from self._update_reasoning(content.reasoning)
             if content.text.strip():  # else a message repeats nothing, and takes nothing back
@@ -70,8 +79,47 @@ class ChatAnswer(AnswerAssembly):
                 yield from self._add_reasoning(content.reasoning)
             if content.text:
                 self._deltas += 1
-                yield from self._add(content.text)
+                if self._deltas_grow is False:
+                    yield from self._add(content.text)
+                else:
+                    yield from self._read_early_delta(content.text)
         self.finish_reason = choice.finish_reason
+
+    def _read_early_delta(self, text: str) -> Iterator[Event]:
+        """Read one of the first deltas, which show whether each has the whole text so far.
+
+        A second delta that begins with the first one is held back, unless that is no chance.
+        """
+        first, held = self._first_delta, self._held_delta
+        if self._deltas_grow:
+            yield from self._update(text)
+        elif held:
+            self._held_delta = ""
+            self._deltas_grow = text.startswith(held) and len(text) > len(held)
+            if self._deltas_grow:
+                yield from self._update(text)
+            else:
+                yield from self._add(held)
+                yield from self._add(text)
+        elif not first.strip():
+            self._first_delta = text
+            yield from self._add(text)
+        elif _grows(first, text):
+            if len(first) >= _SHORTEST_PHRASE and " " in first.strip():
+                self._deltas_grow = True
+                yield from self._update(text)
+            else:
+                self._held_delta = text
+        else:
+            self._deltas_grow = False
+            yield from self._add(text)
+
+    def _release_delta(self, following: str = "") -> Iterator[Event]:
+        """Pass on the delta that is held back, unless the text that follows begins with it."""
+        held, self._held_delta = self._held_delta, ""
+        if held and not following.startswith(held):
+            self._deltas_grow = False
+            yield from self._add(held)
 
     def _is_whole(self, choice: Choice) -> bool:
         """Return whether a choice has the whole text, not the next part of it.
@@ -107,3 +155,8 @@ class ChatAnswer(AnswerAssembly):
         if not choice.is_message and content.reasoning:
             return True
         return bool(content.text.strip()) and not self._is_shown(content.text)
+
+
+def _grows(first: str, text: str) -> bool:
+    """Return whether a text begins with another one and is not that one several times."""
+    return text.startswith(first) and bool(text.replace(first, "").strip())

@@ -22,7 +22,6 @@ from reka_cli.transport import Response, sse
 
 _ANSWER_FIELDS = {"choices", "finish_reason", "text"}  # an answer has one, on either protocol
 _CHUNK_FIELDS = _ANSWER_FIELDS | {"usage"}
-_ERROR_FIELDS = ("error", "errors", "err")
 _PAGE = "the service answered with a web page where an answer was due"
 _NOT_JSON = "the service sent something that is not JSON in its answer"
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # or a byte order mark
@@ -59,15 +58,18 @@ def read_answer(response: Response, answer: Assembly) -> Iterator[Event]:
     unread: list[str] = []
     is_done = False
     rest_s = math.inf
+    had_ended = False
     try:
         for found in json_objects(response, unread):
             if found is None:
                 is_done = True
                 break
             yield from answer.read(found)
-            if answer.rest_s != rest_s:
+            has_ended = answer.has_ended
+            if (has_ended or had_ended) and answer.rest_s != rest_s:
                 rest_s = answer.rest_s
                 response.end_within(rest_s)
+            had_ended = has_ended
     except (NetworkError, DeadlineExceeded, ServiceError) as error:
         if not answer.has_ended:
             raise
@@ -217,20 +219,29 @@ def _find_error(value: object) -> dict[str, Any] | None:
     """Return the object that has an error: the whole one, or one in its `choices`."""
     if not isinstance(value, dict):
         return None
-    if value.get("object") == "error" or value.get("type") == "error" or _has_error(value):
+    if value.get("error") or value.get("errors") or value.get("err"):
+        return value
+    if value.get("object") == "error" or value.get("type") == "error":
         return value
     choices = value.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if not isinstance(choice, dict):
-            continue
-        for part in (choice, choice.get("delta"), choice.get("message")):
-            if isinstance(part, dict) and part.get("error"):
-                return part
+        failed = _find_error_of_choice(choice)
+        if failed is not None:
+            return failed
     return None
 
 
-def _has_error(value: dict[str, Any]) -> bool:
-    return any(value.get(field) for field in _ERROR_FIELDS)
+def _find_error_of_choice(choice: object) -> dict[str, Any] | None:
+    if not isinstance(choice, dict):
+        return None
+    if choice.get("error"):
+        return choice
+    delta, message = choice.get("delta"), choice.get("message")
+    if isinstance(delta, dict) and delta.get("error"):
+        return delta
+    if isinstance(message, dict) and message.get("error"):
+        return message
+    return None
 
 
 def _error(response: Response, value: object) -> RekaError:

@@ -413,7 +413,9 @@ class WebAnswer(AnswerAssembly):
 
     def _read_text(self, content: Content) -> Iterator[Event]:
         if content:
-            yield from self._begin_text()
+            self._texts += 1
+        if self.finish_reason is not None:
+            yield from self._take_back_end()
         yield from self._update_reasoning(content.reasoning)
         if content.refusal:
             self._add_refusal(content.refusal, is_whole=True)
