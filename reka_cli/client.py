@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -149,7 +149,7 @@ class Client:
         self, images: Iterable[Source | Image], deadline: Deadline | None = None
     ) -> tuple[Image, ...]:
         """Make images ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
-        if not images:
+        if images is None or (isinstance(images, Sized) and not images):
             return ()
         from reka_cli.images import load_all
 
@@ -414,6 +414,8 @@ def _validator(schema: dict[str, Any]) -> Validator:
 
 
 def _check_text(message: Message) -> None:
+    if not isinstance(message.text, str):
+        raise UsageError(f"a question must be text, not {type(message.text).__name__}")
     try:
         message.text.encode()
     except UnicodeEncodeError as error:

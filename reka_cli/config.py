@@ -48,6 +48,7 @@ FILES = {
     "~/.cache/reka-cli/": "Model lists.",
 }
 _TEXTS = ("model", "provider")  # the preferences that are a text
+NOWHERE = Path(os.devnull, "reka-cli")  # where nothing can be kept
 _LARGEST = 1 << 20  # bytes of config.toml
 _LONGEST_WAIT_S = 5.0  # for one that is a pipe
 
@@ -117,14 +118,23 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path, Path]:
     if "REKA_HOME" in env:
         home = _path(env["REKA_HOME"])
         return home, home, home / "cache"
+    if not _has_home():
+        return NOWHERE, NOWHERE, NOWHERE
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("reka-cli", appauthor=False)
     return dirs.user_config_path, dirs.user_state_path, dirs.user_cache_path
 
 
+def _has_home() -> bool:
+    """Return whether there is a home folder: a container may have neither HOME nor a user's entry."""
+    return os.path.isabs(os.path.expanduser("~"))  # noqa: PTH111, PTH117 - a Path raises
+
+
 def _preferences(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return the preferences of config.toml, and its `[api.headers]`."""
+    if path.parent == NOWHERE:
+        return {}, {}
     deadline = Deadline.after(_LONGEST_WAIT_S)
     content = read(path, _LARGEST, deadline, UsageError, missing_ok=True)
     if len(content) > _LARGEST:
@@ -134,7 +144,7 @@ def _preferences(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     import tomllib
 
     with translate_read_errors(path, UsageError):
-        table = tomllib.loads(content.decode())
+        table = tomllib.loads(content.decode("utf-8-sig"))
     headers = _api_headers(path, table.pop("api", {}))
     for name, value in table.items():
         if name not in _TEXTS or not isinstance(value, str):

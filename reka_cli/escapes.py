@@ -29,6 +29,7 @@ _ESCAPE_BEGIN = r"\x1b[ -/]{0,8}"
 _UNWANTED = rf"{_STRING_BEGIN}(?:[\x07\x9c]|\x1b\\)|{_CONTROL_BEGIN}[@-~]|{_ESCAPE_BEGIN}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _NOT_ESCAPED_BY_JSON = "[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _TURNS = "[\u202a-\u202e\u2066-\u2069]"
+_CREDENTIALS = r"[^/\s:@]*:(?!//)[^\s@]*@"
 _HALVES = "[\ud800-\udfff]"
 _UNFINISHED = rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z"
 
@@ -64,6 +65,11 @@ def json_line(value: Any) -> str:
     """Give a value as one line of JSON, control characters, half characters and changes of direction escaped."""
     text = _encode_json(value)
     return re.sub(_NOT_ESCAPED_BY_JSON, lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def hide_password(text: str) -> str:
+    """Return a text, such as a mistyped URL, with `***@` for every `user:password@` in it."""
+    return re.sub(_CREDENTIALS, "***@", text)
 
 
 def one_line(text: str, longest: int = 80) -> str:

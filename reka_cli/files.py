@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from reka_cli.errors import BadInput, DeadlineExceeded, IncompleteAnswer, RekaError
-from reka_cli.escapes import one_line
+from reka_cli.escapes import hide_password, one_line
 from reka_cli.limits.deadline import Deadline
 from reka_cli.limits.worker_thread import run_in_thread
 
@@ -48,7 +48,7 @@ _unfinished: set[Path] = set()
 
 def show_path(path: AnyPath) -> str:
     """Return a path as one line that is safe to show on a terminal."""
-    return one_line(os.fspath(path), _LONGEST_PATH)
+    return one_line(hide_password(os.fsdecode(path)), _LONGEST_PATH)
 
 
 def reason(error: OSError | ValueError) -> str:

@@ -165,7 +165,7 @@ class TestStandardInput:
         assert result == Result(
             5,
             "",
-            'error: standard input is not UTF-8 text\nhint: reka-cli ask -i - "What can you see?" < image.jpg\n',
+            'error: standard input is not text\nhint: reka-cli ask -i - "What can you see?" < image.jpg\n',
         )
 
 

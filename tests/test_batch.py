@@ -189,10 +189,9 @@ class TestTables:
         "text",
         [
             "file,shop\na.jpg,Spar\n",
-            "file;shop\na.jpg;Spar\n",
-            "file\tshop\na.jpg\tSpar\n",
-            "\ufefffile,shop\r\na.jpg,Spar\r\n",
-            '"file","shop"\n"a.jpg","Spar"\n',
+            "\ufefffile;shop\r\na.jpg;Spar\r\n",
+            pytest.param("file\tshop\na.jpg\tSpar\n", marks=pytest.mark.slow),
+            pytest.param('"file","shop"\n"a.jpg","Spar"\n', marks=pytest.mark.slow),
         ],
     )
     def test_csv(self, run: Run, photos: Path, text: str) -> None:
@@ -259,6 +258,7 @@ class TestTables:
         images = [len(json.loads(line)["images"]) for line in result.stdout.splitlines()]
         assert sorted(images) == [0, 1]
 
+    @pytest.mark.slow
     def test_csv_output_has_the_columns_of_the_input_and_of_the_schema(
         self, run: Run, tmp_path: Path
     ) -> None:
@@ -306,6 +306,7 @@ class TestTables:
         assert result.stderr.startswith(f"error: {message}\n")
         assert not (tmp_path / "o.jsonl").exists()
 
+    @pytest.mark.slow
     def test_another_encoding(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "rows.csv").write_bytes("name\nMüller\n".encode("latin-1"))
         result = run(
@@ -323,6 +324,7 @@ class TestTables:
 
         assert json.loads(result.stdout)["prompt"] == "Müller"
 
+    @pytest.mark.slow
     def test_parquet_in_and_out(self, run: Run, tmp_path: Path) -> None:
         import pyarrow as pa
         from pyarrow import parquet
@@ -336,6 +338,7 @@ class TestTables:
         assert [one["prompt"] for one in table] == ["Row 1x", "Row 2"]
         assert [one["complete"] for one in table] == [True, True]
 
+    @pytest.mark.slow
     def test_a_broken_parquet_file_is_rejected(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "rows.parquet").write_text("no")
         command = ("batch", "Row", "--from", "rows.parquet", "-o", "out.jsonl")
@@ -355,13 +358,39 @@ class TestUsage:
             (["x", "."], "there is nowhere to put the results"),
             (["x {nope}", ".", "-o", "o.jsonl"], "there is no column 'nope' for the prompt"),
             (["x { y", ".", "-o", "o.jsonl"], "there is a single '{' in the prompt"),
-            (["x", ".", "-o", "o.txt"], "-o must end in .jsonl, .csv or .parquet, not o.txt"),
-            (["x", ".", "-o", "o.jsonl", "--price", "1"], "--price must be IN/OUT in USD per"),
-            (["x", ".", "-o", "o.jsonl", "--deadline", "soon"], "--deadline must be a duration"),
-            (["x", ".", "--sidecar", ".doc"], "--sidecar must be .txt, .json, .xmp, not '.doc'"),
-            (["x", ".", "-o", "o.jsonl", "--limit", "1", "--sample", "1"], "--limit and --sample"),
-            (["x", ".", "--from", "r.csv", "-o", "o.jsonl"], "rows come from --from or from files"),
-            (["x", "-", "-o", "o.jsonl"], "- is not an image of a batch"),
+            pytest.param(
+                ["x", ".", "-o", "o.txt"],
+                "-o must end in .jsonl, .csv or .parquet, not o.txt",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", ".", "-o", "o.jsonl", "--price", "1"],
+                "--price must be IN/OUT in USD per",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", ".", "-o", "o.jsonl", "--deadline", "soon"],
+                "--deadline must be a duration",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", ".", "--sidecar", ".doc"],
+                "--sidecar must be .txt, .json, .xmp, not '.doc'",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", ".", "-o", "o.jsonl", "--limit", "1", "--sample", "1"],
+                "--limit and --sample",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", ".", "--from", "r.csv", "-o", "o.jsonl"],
+                "rows come from --from or from files",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["x", "-", "-o", "o.jsonl"], "- is not an image of a batch", marks=pytest.mark.slow
+            ),
         ],
     )
     def test_is_checked_before_anything_is_asked(
@@ -373,6 +402,7 @@ class TestUsage:
         assert result.stderr.startswith(f"error: {message}")
         assert sorted(one.name for one in photos.iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
 
+    @pytest.mark.slow
     def test_web_takes_two_questions_at_once_at_most(
         self, run: Run, photos: Path, web_env: dict[str, str]
     ) -> None:
@@ -457,7 +487,12 @@ class TestResume:
 
     @pytest.mark.parametrize(
         "changed",
-        [["-m", "sandbox-xml"], ["-s", "Be brief"], ["--seed", "1"], ["--max-side", "9"]],
+        [
+            ["-s", "Be brief"],
+            pytest.param(["-m", "sandbox-xml"], marks=pytest.mark.slow),
+            pytest.param(["--seed", "1"], marks=pytest.mark.slow),
+            pytest.param(["--max-side", "9"], marks=pytest.mark.slow),
+        ],
     )
     def test_other_settings_are_rejected(
         self, run: Run, photos: Path, tmp_path: Path, changed: list[str]
@@ -472,6 +507,7 @@ class TestResume:
         assert result.stderr.startswith("error: the earlier run had another ")
         assert output.read_bytes() == before
 
+    @pytest.mark.slow
     def test_again_moves_the_old_results_aside(
         self, run: Run, photos: Path, tmp_path: Path
     ) -> None:
@@ -496,6 +532,7 @@ class TestResume:
         assert len(_prompts(service)) == 6
         assert len(_results(tmp_path / "out.jsonl")) == 3
 
+    @pytest.mark.slow
     def test_a_larger_limit_continues_the_run(
         self, run: Run, photos: Path, tmp_path: Path, service: Service, api_env: dict[str, str]
     ) -> None:
@@ -516,6 +553,7 @@ class TestResume:
 
         assert _without_seconds(result.stderr) == "0 answered, 3 reused in N s\n"
 
+    @pytest.mark.slow
     def test_standard_output_gets_only_what_no_earlier_run_printed(
         self, run: Run, photos: Path
     ) -> None:
@@ -548,6 +586,7 @@ class TestSidecars:
         run(*command, "--overwrite", cwd=photos, env=SANDBOX)
         assert (photos / "a.jpg.txt").read_text().startswith("This is the sandbox")
 
+    @pytest.mark.slow
     def test_a_sidecar_that_was_edited_is_not_replaced(self, run: Run, photos: Path) -> None:
         run("batch", "Hi", ".", "--sidecar", ".txt", cwd=photos, env=SANDBOX)
         (photos / "a.jpg.txt").write_text("edited")
@@ -556,6 +595,7 @@ class TestSidecars:
         assert _without_seconds(result.stderr).startswith("2 answered, 1 skipped")
         assert (photos / "a.jpg.txt").read_text() == "edited"
 
+    @pytest.mark.slow
     def test_two_rows_with_one_sidecar_are_rejected(self, run: Run, photos: Path) -> None:
         (photos / "a.png").write_bytes(JPEG)
         command = ("batch", "Hi", ".", "--sidecar", ".txt", "--sidecar-name", "stem")
@@ -565,6 +605,7 @@ class TestSidecars:
         assert result.stderr.startswith("error: two rows have the sidecar a.txt\n")
         assert not list(photos.glob("*.txt"))
 
+    @pytest.mark.slow
     def test_xmp_is_xml_with_the_answer(self, run: Run, photos: Path) -> None:
         from xml.etree import ElementTree as Xml
 
@@ -595,6 +636,7 @@ class TestModelsAndLimits:
         models = ("sandbox", "sandbox-text")
         assert found == [(f"{name}.jpg", model) for name in "abc" for model in models]
 
+    @pytest.mark.slow
     def test_max_cost_stops_before_it_is_passed(
         self, run: Run, tmp_path: Path, service: Service, api_env: dict[str, str]
     ) -> None:
@@ -619,6 +661,7 @@ class TestModelsAndLimits:
         assert 0.15 < sum(costs) <= 0.2
         assert "rows were left" in result.stderr
 
+    @pytest.mark.slow
     def test_a_run_that_only_fails_stops(
         self, run: Run, tmp_path: Path, api_env: dict[str, str]
     ) -> None:
@@ -672,6 +715,7 @@ class TestModelsAndLimits:
         assert result.exit_code == 0
         assert len(_results(tmp_path / "out.jsonl")) == 4
 
+    @pytest.mark.slow
     def test_every_misbehavior_is_one_row_among_good_ones(
         self, run: Run, tmp_path: Path, api_env: dict[str, str]
     ) -> None:
@@ -722,6 +766,7 @@ class TestEnds:
         assert result.exit_code == 5
         assert result.stderr.startswith("error: cannot write ")
 
+    @pytest.mark.slow
     def test_ctrl_c_lets_questions_end_and_says_how_to_go_on(
         self, tmp_path: Path, clean_env: dict[str, str], service: Service, api_env: dict[str, str]
     ) -> None:

@@ -233,7 +233,7 @@ class TestTls:
         base = secured(service, authority.issue_cert("127.0.0.1"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(home / "missing.pem"))
 
-        with pytest.raises(UsageError, match=r"^REQUESTS_CA_BUNDLE names no file or folder$"):
+        with pytest.raises(UsageError, match=r"^REQUESTS_CA_BUNDLE names no certificates$"):
             Client("api", model="sandbox", config=Config(home, api_base=base)).ask("hello").read()
 
     @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def ask(
     )
     check_destination(output, terminal)
     deadline = Deadline.after(options.timeout_s)
+    terminal.keep(deadline)
     with open_client(options, terminal) as client:
         question = read_question(
             prompt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from contextlib import closing
@@ -21,7 +22,7 @@ from reka_cli.credentials import WebAccess
 from reka_cli.credentials.store import Store
 from reka_cli.errors import BadInput, NotLoggedIn, UsageError
 from reka_cli.escapes import clean
-from reka_cli.files import output_file, translate_write_errors, write_text
+from reka_cli.files import output_file, show_path, translate_write_errors, write_text
 from reka_cli.limits.call import Call, Limits
 from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal import Terminal
@@ -168,7 +169,7 @@ def _read_file(name: str, host: str | None) -> tuple[Session, str]:
     from reka_cli.cookies.files import parse_session, read_session
 
     if name != "-":
-        return read_session(Path(name), host), f"the file {name}"
+        return read_session(Path(name), host), f"the file {show_path(name)}"
     data = sys.stdin.buffer.read(_LARGEST_STDIN) if sys.stdin else b""
     return parse_session(data, "standard input", host), "standard input"
 
@@ -245,7 +246,7 @@ def _export(store: Store, path: Path, deadline: Deadline, terminal: Terminal) ->
         raise NotLoggedIn("there is no stored session to export", hint="reka-cli login")
     with output_file(path, deadline, private=True) as descriptor, translate_write_errors(path):
         write_text(descriptor, netscape(session))
-    terminal.write(f"export REKA_COOKIES={path}\n")
+    terminal.write(f"export REKA_COOKIES={shlex.quote(clean(str(path)))}\n")
 
 
 def _format_expiry(session: Session) -> str:

@@ -20,6 +20,7 @@ from reka_cli.commands._options import (
 )
 from reka_cli.config import Config
 from reka_cli.credentials import format_relative_time
+from reka_cli.escapes import clean
 from reka_cli.providers import Status
 from reka_cli.terminal import Terminal
 
@@ -102,5 +103,5 @@ def _row(state: Status) -> tuple[str, ...]:
     return (
         state.provider,
         ready,
-        "; ".join(filter(None, (state.source, *state.holds, ends, state.problem))),
+        clean("; ".join(filter(None, (state.source, *state.holds, ends, state.problem)))),
     )

@@ -77,6 +77,10 @@ _CHROMIUM_HOME = {  # snap and flatpak; under the home
     ".var/app/com.microsoft.Edge/config/microsoft-edge": "edge",
     ".var/app/com.vivaldi.Vivaldi/config/vivaldi": "vivaldi",
     ".var/app/com.opera.Opera/config/opera": "opera",
+    "snap/brave/current/.config/BraveSoftware/Brave-Browser": "brave",
+    "snap/opera/current/.config/opera": "opera",
+    "snap/vivaldi/current/.config/vivaldi": "vivaldi",
+    "snap/microsoft-edge/current/.config/microsoft-edge": "edge",
 }
 _FIREFOX_CONFIG = {"mozilla/firefox": "firefox"}  # where Firefox 147 and later makes new profiles
 _FIREFOX_HOME = {
@@ -87,6 +91,10 @@ _FIREFOX_HOME = {
     ".librewolf": "librewolf",
     "snap/librewolf/common/.librewolf": "librewolf",
     ".zen": "zen",
+    ".var/app/app.zen_browser.zen/.zen": "zen",
+    ".config/zen": "zen",
+    ".var/app/io.gitlab.librewolf-community/.librewolf": "librewolf",
+    ".var/app/io.gitlab.librewolf-community/config/librewolf/librewolf": "librewolf",
     ".floorp": "floorp",
     ".waterfox": "waterfox",
 }

@@ -22,8 +22,10 @@ from reka_cli.files import (
     translate_write_errors,
 )
 from reka_cli.hosts import HOSTS
+from reka_cli.limits.deadline import Deadline
 
 _SCHEMA = "reka-cli/credentials/1"
+_LOCK_S = 1.5  # a change takes milliseconds, and a question that waits has a deadline
 _TOKEN_MARGIN_S = 60.0
 
 
@@ -159,7 +161,7 @@ class Store:
         with translate_write_errors(self.path):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_permissions(self._folder.stat(), self._folder, "700")
-            with hold_lock(self._folder / "credentials.lock"):
+            with hold_lock(self._folder / "credentials.lock", Deadline.after(_LOCK_S)):
                 content = self._read()
                 change(content)
                 if content:

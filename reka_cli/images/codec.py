@@ -37,6 +37,7 @@ _REDUCED = 1  # of _SUBFILE_TYPE: a small copy of another
 _QUALITY = 90
 _LONGEST_JPEG_SIDE = 65_500
 _REDUCING_GAP = 3.0  # from where on a quick halving before the slow resizing cannot be seen; BICUBIC: half of LANCZOS
+_MOST_TEXT = 64 << 20  # bytes of metadata of a PNG, decompressed
 _WITH_ALPHA = ("LA", "RGBA")
 _SUBSAMPLED_ACROSS, _SUBSAMPLED_BOTH_WAYS = 1, 2
 
@@ -104,6 +105,8 @@ def _plugin(inspected: InspectedImage) -> type[ImageFile]:
             f"{shown}, which the Pillow of this machine cannot read",
             hint="pip install --upgrade pillow",
         )
+    if inspected.form.name == "PNG":  # long texts beside the pixels do not make it damaged
+        vars(found).update(MAX_TEXT_CHUNK=_MOST_TEXT, MAX_TEXT_MEMORY=_MOST_TEXT)
     return cast("type[ImageFile]", getattr(found, name))
 
 

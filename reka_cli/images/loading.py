@@ -31,7 +31,7 @@ def load(
 ) -> Image:
     """Give one image made ready, the first if there are several; see load_all."""
     found = next(find(source, deadline))
-    return prepare(replace(found, name=name) if name else found, wanted)
+    return prepare(replace(found, name=name) if name else found, wanted, deadline)
 
 
 def load_all(
@@ -49,7 +49,9 @@ def load_all(
     connections of `pool`. Raises BadInput for what is
     missing, unreadable, too large, no image or not whole; DeadlineExceeded; and what a download raises.
     """
-    is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
+    is_one = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(
+        sources, "read"
+    )
     given = cast(
         "Iterable[Source | Image]", [sources] if is_one else sources
     )  # not the letters of a name
@@ -82,9 +84,9 @@ def _prepare_all(
     for one in found:
         distinct.setdefault(_cache_key(one), one)
     if len(distinct) == 1:
-        made = {key: prepare(one, wanted) for key, one in distinct.items()}
+        made = {key: prepare(one, wanted, deadline) for key, one in distinct.items()}
     else:
-        made = _run_in_threads(distinct, lambda one: prepare(one, wanted), deadline)
+        made = _run_in_threads(distinct, lambda one: prepare(one, wanted, deadline), deadline)
     return (replace(made[_cache_key(one)], name=one.name, label=one.label) for one in found)
 
 

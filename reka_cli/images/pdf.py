@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reka_cli.errors import BadInput
 from reka_cli.images.codec import EncodeOptions, encode
+from reka_cli.images.file_content import FoundImage, InMemory
+from reka_cli.images.formats import FORMATS
 from reka_cli.images.inspection import ConvertedImage, InspectedImage
 from reka_cli.images.metadata import Metadata
 from reka_cli.images.preparation import Preparation
+from reka_cli.limits.deadline import Deadline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,20 +29,74 @@ _MARK, _END = (
 )  # where readers look for the mark: within the last 1024 bytes, or a few more
 _DEFAULT_SIDE = 2048  # pixels, where none is given
 _PASSWORD_NEEDED = 4  # FPDF_ERR_PASSWORD
-_ONE_AT_A_TIME = threading.Lock()  # PDFium works for one thread at a time in a process
 
 
-def convert(inspected: InspectedImage, wanted: Preparation) -> ConvertedImage:
-    """Draw the page that is meant, so that its longest side is the longest allowed."""
-    name = inspected.found.name
+def convert(
+    inspected: InspectedImage, wanted: Preparation, deadline: Deadline | None = None
+) -> ConvertedImage:
+    """Draw the page that is meant, so that its longest side is the longest allowed.
+
+    A child process draws: nothing interrupts PDFium, and a small file can keep it busy for years.
+    The child is killed at the deadline and with this process. Raises DeadlineExceeded.
+    """
     _check_end(inspected)
-    with (
-        inspected.found.content.open() as file,
-        _ONE_AT_A_TIME,
-        _open_document(file, name) as document,
-    ):
+    _check_installed(inspected.found.name)
+    with inspected.found.content.open() as file:
+        data = file.read()
+    request = (data, inspected.found.name, inspected.part, wanted.max_side)
+    command = [sys.executable, "-P", "-c", "from reka_cli.images.pdf import _serve; _serve()"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("REKA_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    with subprocess.Popen(  # noqa: S603 - a command of ours
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    ) as child:
+        try:
+            answer, _ = child.communicate(
+                pickle.dumps(request), deadline.remaining_s() if deadline else None
+            )
+        except subprocess.TimeoutExpired as error:
+            assert deadline is not None
+            raise deadline.error() from error
+        finally:
+            child.kill()
+    return _parse_answer(answer, inspected.found.name)
+
+
+def _parse_answer(answer: bytes, name: str) -> ConvertedImage:
+    """Return what the child has drawn, or raise what it raised."""
+    try:
+        kind, value = pickle.loads(answer)  # noqa: S301 - of our own child
+    except Exception as error:  # the child crashed
+        raise BadInput(f"{name} is damaged or cut off") from error
+    if kind == "error":
+        raise BadInput(*value)
+    return ConvertedImage(*value)
+
+
+def _serve() -> None:
+    """Draw one page in a process of its own: a request on stdin, the answer on stdout."""
+    data, name, part, max_side = pickle.loads(sys.stdin.buffer.read())  # noqa: S301
+    found = FoundImage(InMemory(data), name)
+    form = next(one for one in FORMATS if one.name == "PDF")
+    inspected = InspectedImage(found, form, None, part)
+    try:
+        made = _draw(inspected, max_side)
+        value = (made.data, made.media_type, made.size, made.whole, made.notice)
+        answer: tuple[str, object] = ("image", value)
+    except BadInput as error:
+        answer = ("error", (error.message, error.hint))
+    sys.stdout.buffer.write(pickle.dumps(answer))
+
+
+def _draw(inspected: InspectedImage, max_side: int) -> ConvertedImage:
+    name = inspected.found.name
+    with inspected.found.content.open() as file, _open_document(file, name) as document:
         count = len(document)
-        drawn, whole = _draw_page(document, inspected, wanted.max_side or _DEFAULT_SIDE)
+        drawn, whole = _draw_page(document, inspected, max_side or _DEFAULT_SIDE)
     data, media_type, size = encode(drawn, None, Metadata(), EncodeOptions())
     return ConvertedImage(data, media_type, size, whole, inspected.left_out_notice(count))
 
@@ -49,14 +110,20 @@ def _check_end(inspected: InspectedImage) -> None:
             raise BadInput(f"{inspected.found.name} is damaged or cut off")
 
 
+def _check_installed(name: str) -> None:
+    try:
+        is_installed = find_spec("pypdfium2") is not None
+    except ValueError:
+        is_installed = False
+    if not is_installed:
+        message = f"{name} is PDF, which needs pypdfium2"
+        raise BadInput(message, hint="pip install 'reka-cli[pdf]'")
+
+
 @contextmanager
 def _open_document(file: BinaryIO, name: str) -> Iterator[Any]:
-    try:
-        import pypdfium2
-    except ModuleNotFoundError as error:
-        raise BadInput(
-            f"{name} is PDF, which needs pypdfium2", hint="pip install 'reka-cli[pdf]'"
-        ) from error
+    import pypdfium2
+
     try:
         document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:

@@ -12,10 +12,11 @@ from reka_cli.images.formats import HEAD_BYTES, Format, detect, read_structure
 from reka_cli.images.inspection import InspectedImage
 from reka_cli.images.media_fragment import MediaFragment, parse_fragment
 from reka_cli.images.preparation import Preparation
+from reka_cli.limits.deadline import Deadline
 from reka_cli.messages import Encoded, Image
 
 
-def prepare(found: FoundImage, wanted: Preparation) -> Image:
+def prepare(found: FoundImage, wanted: Preparation, deadline: Deadline | None = None) -> Image:
     """Give an image as it can be sent; raise BadInput for what is none, is not whole or is too large."""
     part = parse_fragment(found.fragment)
     _check_size(found)
@@ -24,7 +25,7 @@ def prepare(found: FoundImage, wanted: Preparation) -> Image:
             form = _detect(file.read(HEAD_BYTES), found.name)
             seen = read_structure(form, file, found.content.size_bytes)
         inspected = InspectedImage(found, form, seen, part)
-        return _keep_encoding(inspected, wanted) or _convert(inspected, wanted)
+        return _keep_encoding(inspected, wanted) or _convert(inspected, wanted, deadline)
 
 
 def _check_size(found: FoundImage) -> None:
@@ -58,9 +59,11 @@ def _keep_encoding(inspected: InspectedImage, wanted: Preparation) -> Image | No
     if seen.orientation != 1 or not seen.is_common:
         return None
     whole = ContentParts.whole(found.content)
-    bare = whole if wanted.keep_metadata else seen.without_metadata(found.content)
+    keeps_file = wanted.keep_metadata and seen.notice is None
+    bare = whole if keeps_file else seen.without_metadata(found.content)
     if bare.size_bytes == whole.size_bytes:
         return Image(whole, form.media_type, *size, found.name, found.label)
+    notice = f"{found.name} {seen.notice}" if seen.notice else None
     return Image(
         bare,
         form.media_type,
@@ -68,12 +71,16 @@ def _keep_encoding(inspected: InspectedImage, wanted: Preparation) -> Image | No
         found.name,
         found.label,
         Encoded(whole, form.media_type, *size),
+        notice,
     )
 
 
-def _convert(inspected: InspectedImage, wanted: Preparation) -> Image:
+def _convert(inspected: InspectedImage, wanted: Preparation, deadline: Deadline | None) -> Image:
     found, form = inspected.found, inspected.form
-    made = (pdf if form.name == "PDF" else codec).convert(inspected, wanted)
+    if form.name == "PDF":
+        made = pdf.convert(inspected, wanted, deadline)
+    else:
+        made = codec.convert(inspected, wanted)
     original = Encoded(ContentParts.whole(found.content), form.media_type, *made.whole)
     notice = f"{found.name} {made.notice}" if made.notice else None
     width, height = made.size

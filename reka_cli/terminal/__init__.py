@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 
-from reka_cli.errors import IncompleteAnswer, RekaError, UsageError
+from reka_cli.errors import DeadlineExceeded, IncompleteAnswer, RekaError, UsageError
 from reka_cli.escapes import Cleaner, clean, json_line
 from reka_cli.files import write_error
+from reka_cli.limits.deadline import Deadline
 from reka_cli.terminal.spinner import Spinner, make_spinner
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_SMALL_WRITE = 4096  # bytes that a pipe takes at once where it takes any: PIPE_BUF
 _NOWHERE = "standard output is closed: there is nowhere to put the answer"
 
 
@@ -99,6 +102,10 @@ class Terminal:
         part = 100 * sent_bytes // max(total_bytes, 1)
         self.show_activity(f"uploading {name} {part} %" if part < 100 else "waiting")
 
+    def keep(self, deadline: Deadline) -> None:
+        """Wait no longer than until `deadline` for whoever reads stdout and stderr."""
+        _limit.deadline = deadline
+
     def check_output(self) -> None:
         """Raise UsageError if there is nowhere to put an answer, before it is asked and paid for."""
         if sys.stdout is None:
@@ -167,9 +174,34 @@ def _stdout() -> int:
     return sys.stdout.fileno()
 
 
+class _Limit:
+    """Until when to wait for somebody who reads our output: one for the process, as its streams are."""
+
+    deadline: Deadline | None = None
+
+    def is_writable(self, descriptor: int) -> bool:
+        """Wait until a small write does not block. Returns False at the deadline.
+
+        Without a deadline, and on Windows, the write itself waits.
+        """
+        if self.deadline is None or sys.platform == "win32":
+            return True
+        import select
+
+        left_s = max(0.0, self.deadline.ends_at - time.monotonic())
+        return bool(select.select([], [descriptor], [], left_s)[1])
+
+
+_limit = _Limit()
+
+
 def _write(descriptor: int, data: memoryview) -> int:
+    if not _limit.is_writable(descriptor):
+        assert _limit.deadline is not None
+        message = f"nobody read the answer within {_limit.deadline.total_s:g} s"
+        raise DeadlineExceeded(message)
     try:
-        return os.write(descriptor, data)
+        return os.write(descriptor, data[:_SMALL_WRITE])
     except BlockingIOError:  # a pipe that another program made so
         import select
 
@@ -187,10 +219,13 @@ def _line(text: str) -> str:
 
 
 def _put(text: str) -> None:
+    """Write to stderr. What nobody reads by the deadline is not written."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            for at in range(0, len(text), _SMALL_WRITE // 4):  # 4 bytes a character at most
+                if _limit.is_writable(sys.stderr.fileno()):
+                    sys.stderr.write(text[at : at + _SMALL_WRITE // 4])
+                    sys.stderr.flush()
 
 
 def _wants_color() -> bool:

@@ -19,6 +19,15 @@ PIPED_IMAGE = 'reka-cli ask -i - "What can you see?" < image.jpg'
 
 _SILENT_S = 2.0  # how long it may say nothing before that is said
 _LARGEST = 10 << 20  # bytes of a question
+_MOST_LOST = 0.05  # of the bytes of a text that are not UTF-8
+_LONGEST_SECRET = 64 << 10  # characters
+_MARKS = (  # UTF-32 before UTF-16, whose mark it begins with
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 _NOT_READ = "-n does not read it"
 
 
@@ -33,7 +42,7 @@ def read_text(terminal: Terminal, deadline: Deadline) -> str:
     data = _read_to_end(terminal, deadline, _LARGEST, waiting, _NOT_READ)
     if len(data) > _LARGEST:
         raise BadInput(f"standard input is longer than {_LARGEST >> 20} MB")
-    return _text(data)
+    return _decode(data, terminal)
 
 
 def read_image(terminal: Terminal, deadline: Deadline, largest: int) -> bytes:
@@ -107,11 +116,36 @@ def _read() -> bytes:
             select.select([0], [], [])
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes, terminal: Terminal) -> str:
+    """Return standard input as text: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    Single bytes that are not UTF-8 become U+FFFD, with a notice. Raises BadInput if it is not text.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding).strip()
+            except UnicodeDecodeError as error:
+                message = f"standard input is not {encoding.upper()}, as its beginning says"
+                raise BadInput(message, hint=PIPED_IMAGE) from error
+    if b"\0" in data:
+        raise BadInput("standard input is not text", hint=PIPED_IMAGE)
     try:
-        return data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise BadInput("standard input is not UTF-8 text", hint=PIPED_IMAGE) from error
+        return data.decode().strip()
+    except UnicodeDecodeError:
+        return _decode_leniently(data, terminal)
+
+
+def _decode_leniently(data: bytes, terminal: Terminal) -> str:
+    from reka_cli.images.formats import HEAD_BYTES, detect
+
+    kept = data.decode("utf-8", "ignore").encode()
+    lost = len(data) - len(kept)
+    if detect(data[:HEAD_BYTES]) or lost > len(data) * _MOST_LOST:
+        raise BadInput("standard input is not text", hint=PIPED_IMAGE)
+    count = "1 byte" if lost == 1 else f"{lost} bytes"
+    terminal.notice(f"{count} of standard input are not UTF-8 and were replaced by U+FFFD")
+    return data.decode("utf-8", "replace").strip()
 
 
 def secret(what: str) -> str:
@@ -122,4 +156,7 @@ def secret(what: str) -> str:
         from getpass import getpass
 
         return getpass(f"{what}: ").strip()
-    return sys.stdin.readline().strip()
+    line = sys.stdin.readline(_LONGEST_SECRET + 1)
+    if len(line) > _LONGEST_SECRET:
+        raise BadInput(f"the {what} is longer than {_LONGEST_SECRET >> 10} KB")
+    return line.strip()

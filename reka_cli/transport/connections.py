@@ -7,6 +7,7 @@ write asks that exchange how long it may take.
 from __future__ import annotations
 
 import errno
+import functools
 import http.client
 import io
 import math
@@ -162,7 +163,7 @@ class Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = _socks_pools() if _is_socks(proxy) else _POOLS
         return manager
 
 
@@ -174,6 +175,7 @@ class _Connection(HTTPConnection):
     _is_made = False
     _is_cut = False
     _unsent: bytearray | None = None  # of the request that is being sent
+    _looks_up = True  # the name of the host; a SOCKS proxy does that itself
     _handshake: socket.socket | None = None  # a second handle while TLS has the socket
 
     @property
@@ -275,7 +277,9 @@ class _Connection(HTTPConnection):
                 opened.pop().close()
 
         def work() -> None:
-            opened.append(_first_that_answers(self, connect, within_s))
+            opened.append(
+                _first_that_answers(self, connect, within_s) if self._looks_up else connect()
+            )
             if is_too_late.is_set():
                 close()
 
@@ -347,6 +351,30 @@ class _TlsPool(_Pool, HTTPSConnectionPool):
 
 
 _POOLS = {"http": _Pool, "https": _TlsPool}
+
+
+def _is_socks(proxy: str) -> bool:
+    return proxy.lower().startswith("socks")
+
+
+@functools.cache
+def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools whose connections go through a SOCKS proxy; PySocks is there by now."""
+    from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+    class SocksConnection(_Connection, SOCKSConnection):
+        _looks_up = False
+
+    class SocksTlsConnection(_TlsConnection, SOCKSHTTPSConnection):
+        _looks_up = False
+
+    class SocksPool(_Pool):
+        ConnectionCls = SocksConnection  # type: ignore[assignment]
+
+    class SocksTlsPool(_TlsPool):
+        ConnectionCls = SocksTlsConnection  # type: ignore[assignment]
+
+    return {"http": SocksPool, "https": SocksTlsPool}
 
 
 class _FinalResponse(http.client.HTTPResponse):

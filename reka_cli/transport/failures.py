@@ -55,6 +55,10 @@ _ERROR_KEYS = (
 _DEEPEST_ERROR = 8
 _MOST_ERRORS = 3  # of a list
 
+# curl and Go read the last two, which the operating system's tools set
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_ENVIRONMENT_HINT = "check HTTPS_PROXY and ALL_PROXY"
+
 _LONGEST_WAIT_S = 1e9  # which nobody waits for; what is asked for may have any number of digits
 
 # Every exception of the two libraries that can come out of a request is one of these; a test holds that.
@@ -115,8 +119,18 @@ class ConnectTimeout(DeadlineExceeded):
     """Likewise."""
 
 
+def ca_bundle() -> tuple[str, str | None]:
+    """Return the variable that names certificates to trust, and its value; None if there is none."""
+    for variable in _CA_VARIABLES:
+        if os.environ.get(variable):
+            return variable, os.environ[variable]
+    return _CA_VARIABLES[0], None
+
+
 def translate(error: Exception, host: str, limits: Limits) -> RekaError:
     """Give our error for one of requests, urllib3 or a socket."""
+    if any(type(one).__module__ == "socks" for one in _causes(error)):
+        return NoConnection(f"cannot reach {host} through the SOCKS proxy: {_reason(error)}")
     if _is_caused_by(error, NewConnectionError):
         return NoConnection(f"cannot reach {host}: {_reason(error)}")
     if _is_caused_by(error, ConnectTimeoutError) or isinstance(error, requests.ConnectTimeout):
@@ -126,19 +140,31 @@ def translate(error: Exception, host: str, limits: Limits) -> RekaError:
             f"{host} was silent for {limits.idle_s:g} s",
             hint="--idle-timeout SECONDS allows longer silence",
         )
-    if isinstance(error, OSError) and "certificate bundle" in str(
-        error
-    ):  # requests has no class for it
-        return UsageError(
-            "REQUESTS_CA_BUNDLE names no file or folder", hint="unset REQUESTS_CA_BUNDLE"
-        )
-    if isinstance(error, MISUSED):
-        return UsageError(f"cannot ask {host}: {_reason(error)}")
+    usage = _usage_error(error, host)
+    if usage is not None:
+        return usage
     if isinstance(error, UNREADABLE) or any(map(_is_too_long, _causes(error))):
         return ServiceError(f"the response of {host} cannot be read: {_reason(error)}")
     if isinstance(error, DISTURBED):
         return NetworkError(f"the connection to {host} failed: {_reason(error)}")
     return NetworkError(f"the request to {host} failed: {type(error).__name__}")
+
+
+def _usage_error(error: Exception, host: str) -> UsageError | None:
+    """Return what is wrong with our own settings, if that is the reason."""
+    text = str(error)
+    # requests and ssl have no class for it
+    if "certificate bundle" in text or "NO_CERTIFICATE_OR_CRL_FOUND" in text:
+        variable, _ = ca_bundle()
+        return UsageError(f"{variable} names no certificates", hint=f"unset {variable}")
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in text:
+        message = f"the proxy for {host} is a SOCKS proxy, which needs the extra reka-cli[socks]"
+        return UsageError(message, hint="pip install 'reka-cli[socks]', or unset ALL_PROXY")
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        return UsageError(f"cannot ask {host}: {_reason(error)}", hint=_ENVIRONMENT_HINT)
+    if isinstance(error, MISUSED):
+        return UsageError(f"cannot ask {host}: {_reason(error)}")
+    return None
 
 
 def is_reset(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from reka_cli.hosts import is_loopback
 from reka_cli.transport import connections
 from reka_cli.transport.bodies import Body
 from reka_cli.transport.connections import Adapter, Exchange
+from reka_cli.transport.failures import ca_bundle
 from reka_cli.transport.rate_limit import SharedRateLimits
 
 USER_AGENT = f"reka-cli/{__version__}"
@@ -66,11 +68,9 @@ class ConnectionPool:
                 request,
                 stream=True,
                 timeout=(timeout_s, timeout_s),  # connections bound themselves
-                verify=os.environ.get("REQUESTS_CA_BUNDLE")
-                or os.environ.get("CURL_CA_BUNDLE")
-                or True,
+                verify=ca_bundle()[1] or True,
                 # a proxy of the environment cannot reach our loopback
-                proxies={} if is_local else get_environ_proxies(url),
+                proxies={} if is_local else _proxies(url),
             )
 
     def close(self) -> None:
@@ -89,6 +89,16 @@ class ConnectionPool:
             self._adapter = Adapter()
             self._closing = weakref.finalize(self, self._adapter.close)
         self._process = os.getpid()  # last: other threads of the child must not see the old adapter
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Return the proxies that the environment names for a URL."""
+    found = get_environ_proxies(url)
+    # GNOME writes socks://, which means SOCKS 5 and names that the proxy looks up
+    return {
+        scheme: re.sub("^socks://", "socks5h://", proxy, flags=re.IGNORECASE)
+        for scheme, proxy in found.items()
+    }
 
 
 def _leave_unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -23,7 +23,7 @@ __all__ = [
 HEAD_BYTES = 256
 
 _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_NETPBM = re.compile(rb"P[456][ \t\r\n]")
+_NETPBM = re.compile(rb"P[1-6][ \t\r\n]")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 
-_ORIENTATION, _SHORT = 0x0112, 3
+_ORIENTATION = 0x0112
+# integers of any size and sign: some phones write the orientation as LONG
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
@@ -20,9 +22,11 @@ def orientation(exif: bytes) -> int:
         (at,) = struct.unpack_from(order + "I", exif, 4)
         (count,) = struct.unpack_from(order + "H", exif, at)
         for index in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, at + 2 + 12 * index)
+            entry = at + 2 + 12 * index
+            tag, kind = struct.unpack_from(order + "HH", exif, entry)
             if tag == _ORIENTATION:
-                return value if kind == _SHORT and 1 <= value <= 8 else 1
-    except struct.error:
+                (value,) = struct.unpack_from(order + _INTEGERS.get(kind, "x"), exif, entry + 8)
+                return value if 1 <= value <= 8 else 1
+    except (struct.error, ValueError):  # the latter for a kind that is no integer
         pass
     return 1

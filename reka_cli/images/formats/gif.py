@@ -23,7 +23,14 @@ def read_structure(walk: Walk) -> FileStructure:
     walk.skip(_table_bytes(head[10]))
     bare: list[Piece] = [(0, walk.at)]
     frames = 0
-    while (kind := walk.take(1)[0]) != _TRAILER:
+    is_cut = False
+    while True:
+        if walk.is_at_end and frames:  # every frame is complete: only the last byte is missing
+            is_cut = True
+            break
+        kind = walk.take(1)[0]
+        if kind == _TRAILER:
+            break
         start = walk.at - 1
         if kind == _IMAGE:
             is_kept = True
@@ -40,9 +47,10 @@ def read_structure(walk: Walk) -> FileStructure:
             bare.append((start, walk.at - start))
     if not frames:
         raise Damaged
-    bare.append((walk.at - 1, 1))
+    bare.append(bytes([_TRAILER]) if is_cut else (walk.at - 1, 1))
+    notice = "lacks its last byte, which was added" if is_cut else None
     width, height = (int.from_bytes(head[at : at + 2], "little") for at in (6, 8))
-    return FileStructure(width, height, tuple(bare), frames=frames)
+    return FileStructure(width, height, tuple(bare), frames=frames, notice=notice)
 
 
 def _extension(walk: Walk) -> bool:

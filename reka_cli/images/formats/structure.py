@@ -29,6 +29,7 @@ class FileStructure:
     orientation: int = 1  # of EXIF: 2 to 8 turn or mirror what is stored
     frames: int = 1  # of an animation
     is_common: bool = True  # False: whole, but in colors that few programs show right
+    notice: str | None = None  # what the user should know, where the file was repaired
     decodes_small: bool = False  # can be decoded at a half, a quarter or an eighth of its size
 
     def without_metadata(self, content: Content) -> ContentParts:
@@ -48,6 +49,10 @@ class Walk:
         self._steps = 0
         self.size_bytes = size_bytes
         self.at = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        return self.at == self.size_bytes
 
     def take(self, count: int) -> bytes:
         self._steps += 1
@@ -74,14 +79,14 @@ class Walk:
 
 
 def merge_pieces(pieces: tuple[Piece, ...]) -> list[Piece]:
-    """Join what is next to each other."""
-    result: list[Piece] = []
+    """Join what is next to each other, in time that is linear in the number of pieces."""
+    merged: list[Piece | bytearray] = []
     for piece in pieces:
-        last = result[-1] if result else None
+        last = merged[-1] if merged else None
         if isinstance(piece, tuple) and isinstance(last, tuple) and sum(last) == piece[0]:
-            result[-1] = (last[0], last[1] + piece[1])
-        elif isinstance(piece, bytes) and isinstance(last, bytes):
-            result[-1] = last + piece
+            merged[-1] = (last[0], last[1] + piece[1])
+        elif isinstance(piece, bytes) and isinstance(last, bytearray):
+            last += piece
         else:
-            result.append(piece)
-    return result
+            merged.append(bytearray(piece) if isinstance(piece, bytes) else piece)
+    return [bytes(one) if isinstance(one, bytearray) else one for one in merged]

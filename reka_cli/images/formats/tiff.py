@@ -53,6 +53,8 @@ class _Directory:
     def __init__(self, walk: Walk, order: str, word: str, count: str) -> None:
         self._walk, self._order, self.word, self._count = walk, order, word, count
         self._entry = f"{order}HH{word}"
+        # arrays do not share their bytes, so that all of them are no larger than the file
+        self._left_bytes = 2 * walk.size_bytes
 
     def check_entries(self, at: int) -> int:
         """Check the directory at an offset and give that of the next, 0 if there is none."""
@@ -82,6 +84,9 @@ class _Directory:
         """Give the values of an entry, which holds them itself if they are few, or else their offset."""
         if struct.calcsize(code) * number <= len(held):
             return struct.unpack_from(f"{self._order}{number}{code}", held)
+        self._left_bytes -= struct.calcsize(code) * number
+        if self._left_bytes < 0:
+            raise Damaged
         self._walk.go_to(struct.unpack(self._order + self.word, held)[0])
         return self._numbers(code, number)
 

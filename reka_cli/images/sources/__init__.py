@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from reka_cli import discovery
 from reka_cli.errors import BadInput, UsageError
-from reka_cli.escapes import one_line
+from reka_cli.escapes import hide_password, one_line
 from reka_cli.files import show_path, translate_read_errors
 from reka_cli.images.file_content import MAX_IMAGE_BYTES, FoundImage, InMemory
 from reka_cli.images.sources._paths import FindContext, display_name, find_at, find_file
@@ -79,8 +79,11 @@ def find(
         yield from find_at(Path(source), context)
     elif isinstance(source, bytes | bytearray | memoryview):
         yield FoundImage(InMemory(bytes(source)), "image")
-    else:
+    elif hasattr(source, "read"):
         yield _read_file(source, context)
+    else:
+        kind = type(source).__name__
+        raise BadInput(f"an image must be a path, bytes or an open binary file, not {kind}")
 
 
 def usages() -> list[tuple[str, str]]:
@@ -190,5 +193,5 @@ def _find_in_source(text: str, context: FindContext) -> list[FoundImage] | None:
             return list(_add_fragment(found, fragment)) if _FRAGMENT.fullmatch(fragment) else found
     scheme = _SCHEME.match(text)
     if scheme and text.startswith("//", scheme.end()):
-        raise BadInput(f"{one_line(text)}: a URL must be one of http or https")
+        raise BadInput(f"{one_line(hide_password(text))}: a URL must be one of http or https")
     return None

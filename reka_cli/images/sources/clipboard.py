@@ -124,7 +124,12 @@ def _run_tool(tool: _Tool, within_s: float) -> bytes | list[Path]:
 def _output(command: tuple[str, ...], within_s: float) -> bytes:
     try:
         ended = subprocess.run(  # noqa: S603 - a command of ours
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=within_s, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=within_s,
+            check=False,
+            env=_environment(),
         )
     except OSError as error:
         raise BadInput(f"cannot run {command[0]}: {reason(error)}") from error
@@ -134,6 +139,11 @@ def _output(command: tuple[str, ...], within_s: float) -> bytes:
     raise BadInput(
         _EMPTY if not said or _NOTHING.search(said) else f"cannot read the clipboard: {said}"
     )
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without our secrets: the program needs none."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("REKA_")}
 
 
 def _files(uris: bytes) -> list[Path]:
