@@ -313,7 +313,7 @@ WEB: dict[str, Row] = {
     "no-object": Row(7, HALF, "error: the service sent an answer that is no object\n"),
     "no-text": Row(7, HALF, "error: the service sent an answer whose text is no text\n"),
     "odd-reason": Row(10, HALF, NO_END),
-    "capital-reason": good(),
+    "capital-reason": good(finish_reason="STOP"),
     "large-counts": good(usage=tokens(None, None)),
     "odd-counts": good(usage=tokens(None, None)),
     "negative-counts": good(usage=tokens(None, None)),

@@ -581,7 +581,10 @@ def test_a_keyring_that_never_answers_ends_at_the_deadline(
     bus(answers=False)
     began = time.monotonic()
     one = found(chromium(cookies, Row(prefix=b"v11")), deadline_s=1)
-    assert (one.problem, one.said) == ("keyring_timeout", browsers._SAID["keyring_timeout"])
+    assert (one.problem, one.message) == (
+        "keyring_timeout",
+        browsers._MESSAGES["keyring_timeout"],
+    )
     assert time.monotonic() - began < 20
 
 

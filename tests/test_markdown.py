@@ -278,6 +278,21 @@ def test_a_block_without_end_is_not_kept_back_where_nothing_is_repainted(text: s
     assert page.draft.characters < 12 * len(text)
 
 
+@pytest.mark.parametrize("line", ["** a", "[", "***", "<br>", "`a", "_ b *", "- a", "> a"])
+def test_lines_of_punctuation_in_a_pipe_cost_the_same_however_many_they_are(line: str) -> None:
+    costs = []
+    for count in (500, 2_000):
+        text = f"{line}\n" * count
+        page = Page(palette(None), TerminalInfo(80, 24, repaints=False))
+        for piece in pieces(text, 8):
+            page.feed(piece)
+            page.frame()
+        page.end()
+        costs.append(page.draft.characters / len(text))
+
+    assert costs[1] < 1.5 * costs[0] + 10
+
+
 @pytest.mark.parametrize(
     ("columns", "rows", "text"),
     [

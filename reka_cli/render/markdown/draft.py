@@ -52,6 +52,7 @@ class Draft:
         self._place: Place = ()
         self._has_new_lines = False
         self._wait_for = _LONG  # characters of the open paragraph before it is looked at
+        self._look_again_at = 0  # characters of the text, after it gave no line away
 
     @property
     def text(self) -> str:
@@ -72,16 +73,21 @@ class Draft:
         self.tallest = tallest
         if width != self._layout.width:
             self._layout.width = width
+            self._look_again_at = 0
             self._undo()
 
     def take_finished(self) -> Lines:
         """Give the lines that became final with the last complete line of the text."""
         finished: Lines = []
-        if self._has_new_lines:
+        if self._has_new_lines and len(self._text) >= self._look_again_at:
             self._has_new_lines = False
             self._settle(finished)
             if len(self._text) > _LONGEST // 4:
                 self._open_block(finished)
+            # a long block that gives no line away is not read again with each of its lines: the
+            # cost per character would grow with its length
+            is_stuck = not finished and len(self._text) > _LONGEST // 4
+            self._look_again_at = len(self._text) * 5 // 4 if is_stuck else 0
         return finished
 
     def open(self, finished: Lines) -> Lines:
