@@ -70,6 +70,11 @@ class ChatAnswer(AnswerAssembly):
             self._add_refusal(content.refusal, is_whole=choice.is_message)
         if self._held_delta and choice.is_message:
             yield from self._release_delta(content.text)
+        yield from self._read_content(choice)
+        self.finish_reason = choice.finish_reason
+
+    def _read_content(self, choice: Choice) -> Iterator[Event]:
+        content = choice.content
         if self._is_whole(choice):
             yield from self._update_reasoning(content.reasoning)
             if content.text.strip():  # else a message repeats nothing, and takes nothing back
@@ -83,7 +88,6 @@ class ChatAnswer(AnswerAssembly):
                     yield from self._add(content.text)
                 else:
                     yield from self._read_early_delta(content.text)
-        self.finish_reason = choice.finish_reason
 
     def _read_early_delta(self, text: str) -> Iterator[Event]:
         """Read one of the first deltas, which show whether each has the whole text so far.
