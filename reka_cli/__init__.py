@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # as typing has it, whose import would be most of what `-
 if TYPE_CHECKING:
     from reka_cli.answer import Answer
     from reka_cli.client import BatchResult, Client
+    from reka_cli.config import Config
     from reka_cli.errors import (
         BadInput,
         DeadlineExceeded,
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
         UsageError,
     )
     from reka_cli.images.preparation import Preparation
-    from reka_cli.messages import Image
+    from reka_cli.messages import (
+        Done,
+        Image,
+        Message,
+        Notice,
+        Options,
+        ReasoningDelta,
+        Start,
+        TextDelta,
+        Usage,
+    )
     from reka_cli.providers.sandbox import Sandbox
     from reka_cli.providers.web import Reka
 
@@ -35,18 +46,27 @@ __all__ = [
     "BadInput",
     "BatchResult",
     "Client",
+    "Config",
     "DeadlineExceeded",
+    "Done",
     "Image",
     "IncompleteAnswer",
+    "Message",
     "NetworkError",
     "NotLoggedIn",
+    "Notice",
+    "Options",
     "Preparation",
     "RateLimited",
+    "ReasoningDelta",
     "Refused",
     "Reka",
     "RekaError",
     "Sandbox",
     "ServiceError",
+    "Start",
+    "TextDelta",
+    "Usage",
     "UsageError",
     "__version__",
 ]
@@ -55,10 +75,19 @@ _MODULES = {
     "Answer": "answer",
     "BatchResult": "client",
     "Client": "client",
+    "Config": "config",
+    "Done": "messages",
     "Image": "messages",
+    "Message": "messages",
+    "Notice": "messages",
+    "Options": "messages",
     "Preparation": "images.preparation",
+    "ReasoningDelta": "messages",
     "Reka": "providers.web",
     "Sandbox": "providers.sandbox",
+    "Start": "messages",
+    "TextDelta": "messages",
+    "Usage": "messages",
 }
 
 

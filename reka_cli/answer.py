@@ -12,7 +12,7 @@ from copy import copy
 from typing import Self, assert_never
 
 from reka_cli.errors import IncompleteAnswer, NetworkError, RekaError, ServiceError, release_frames
-from reka_cli.escapes import clean, is_blank
+from reka_cli.escapes import is_blank, one_line
 from reka_cli.limits.call import Cancellation
 from reka_cli.messages import (
     Done,
@@ -26,19 +26,23 @@ from reka_cli.messages import (
     Usage,
 )
 
-MAX_CHARACTERS = (
-    32_000_000  # characters, reasoning too: some times what the longest context of a model holds
-)
+# of an answer and its reasoning: several times what the longest context window of a model holds
+MAX_CHARACTERS = 32_000_000
 
-# a normal end: docs.reka.ai, API v1 (2024) has stop, length, context; other servers have the rest
-# (dstack #2229, pi #2106, openai-dotnet #267, autogen #5020). An unknown word is no normal end
-_NORMAL_ENDS = frozenset({"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"})
 _WORD = r"[A-Za-z_-]{1,30}"
-_CUT = {
-    "length": "the answer was cut off: it reached the longest the service gives",
+_TOO_LONG = "the answer was cut off: it reached the longest the service gives"
+_FILTERED = "the answer was cut off by a filter of the service"
+_REFUSED = "the model refused to answer"
+_ENDS = {
+    "length": _TOO_LONG,
+    "max_tokens": _TOO_LONG,
+    "max_length": _TOO_LONG,
     "context": "the answer was cut off: the conversation is longer than the model can take",
-    "content_filter": "the answer was cut off by a filter of the service",
+    "content_filter": _FILTERED,
+    "safety": _FILTERED,
+    "refusal": _REFUSED,
 }
+_LONGEST_REFUSAL = 300  # characters of it in a message
 
 
 def limit_length(events: Events) -> Events:
@@ -114,11 +118,11 @@ class Answer:
 
     @property
     def finish_reason(self) -> str | None:
-        return self._record.finish_reason
+        return self._record.done.finish_reason
 
     @property
     def model_served(self) -> str | None:
-        return self._record.model_served
+        return self._record.done.model_served
 
     @property
     def attempts(self) -> int:
@@ -192,8 +196,7 @@ class _Record:
         self.text = io.StringIO()
         self.reasoning = io.StringIO()
         self.usage: Usage | None = None
-        self.finish_reason: str | None = None
-        self.model_served: str | None = None
+        self.done = Done(None)  # until the last event
         self.attempts = 1
         self.first_token_s: float | None = None
         self.passed_on_chars = 0
@@ -222,20 +225,25 @@ class _Record:
                 self.reasoning.write(text)
             case Usage():
                 self.usage = event
-            case Done(finish_reason, text, model_served):
-                self.finish_reason, self.model_served = finish_reason, model_served
-                if text is not None:
-                    self.text = io.StringIO()
-                    self.text.write(text)
+            case Done():
+                self._add_done(event)
             case Notice(is_retry=is_retry):
                 self.attempts += is_retry
             case _:
                 assert_never(event)
 
+    def _add_done(self, done: Done) -> None:
+        self.done = done
+        if done.text is not None:
+            self.text = io.StringIO()
+            self.text.write(done.text)
+        if done.reasoning:
+            self.reasoning.write(done.reasoning)
+
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to read; a text of nothing but control characters is empty too."""
-        return not is_blank(clean(self.text.getvalue()))
+        """Whether there is anything to see."""
+        return not is_blank(self.text.getvalue())
 
     def fail(self, error: RekaError) -> RekaError:
         """Keep an error for later readers, without its traceback, which would lead back to this record."""
@@ -251,26 +259,24 @@ class _Record:
 
     def lack(self) -> IncompleteAnswer | None:
         """Return what keeps the answer from being complete."""
-        if self.finish_reason and self.finish_reason.strip().lower() in _NORMAL_ENDS:
+        if self.done.is_complete:
             return None if self.has_text else IncompleteAnswer("the answer is empty")
-        if self.finish_reason is None:
-            return IncompleteAnswer(
-                "the answer was cut off: the service did not say that this is its end"
-            )
-        if self.finish_reason == "length" and self.reasoning.getvalue() and not self.has_text:
+        words = one_line(self.done.refusal or "", _LONGEST_REFUSAL)
+        if words:
+            return IncompleteAnswer(f"{_REFUSED}: {words}")
+        reason = self.done.finish_reason
+        if reason is None:
+            message = "the answer was cut off: the service did not say that this is its end"
+            return IncompleteAnswer(message)
+        message = _ENDS.get(reason.strip().lower(), "")
+        if message == _TOO_LONG and self.reasoning.getvalue() and not self.has_text:
             message = "the answer is empty: the reasoning used up the tokens it may take"
             return IncompleteAnswer(message, hint="--max-tokens with a higher number")
-        # a word, and nothing that a service might smuggle into a message of ours
-        reason = (
-            repr(self.finish_reason)
-            if re.fullmatch(_WORD, self.finish_reason)
-            else "something else"
-        )
-        return IncompleteAnswer(
-            _CUT.get(
-                self.finish_reason, f"the service ended its answer with {reason}, not with 'stop'"
-            )
-        )
+        if not message:
+            # a word, and nothing that a service might smuggle into a message of ours
+            shown = repr(reason) if re.fullmatch(_WORD, reason) else "something else"
+            message = f"the service ended its answer with {shown}, not with 'stop'"
+        return IncompleteAnswer(message)
 
 
 def _record_events(events: Events, record: _Record, *, allow_partial: bool) -> Events:

@@ -146,7 +146,7 @@ class Client:
         return Chat(self.send, self.load)
 
     def load(
-        self, images: Iterable[Source | Image], deadline: Deadline | None = None
+        self, images: Iterable[Source | Image] | None, deadline: Deadline | None = None
     ) -> tuple[Image, ...]:
         """Make images ready, as `ask` does; raise BadInput for one that is none, and what fetching one raises."""
         if images is None or (isinstance(images, Sized) and not images):
@@ -163,7 +163,7 @@ class Client:
     def ask(
         self,
         prompt: str,
-        images: Iterable[Source | Image] = (),
+        images: Iterable[Source | Image] | None = (),
         *,
         system: str | None = None,
         model: str | None = None,

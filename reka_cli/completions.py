@@ -104,7 +104,7 @@ class Completions:
         stream: Literal[True],
         model: str | None = ...,
         image: Source | Image | None = ...,
-        images: Iterable[Source | Image] = ...,
+        images: Iterable[Source | Image] | None = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
         seed: int | None = ...,
@@ -118,7 +118,7 @@ class Completions:
         stream: Literal[False] = ...,
         model: str | None = ...,
         image: Source | Image | None = ...,
-        images: Iterable[Source | Image] = ...,
+        images: Iterable[Source | Image] | None = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
         seed: int | None = ...,
@@ -131,7 +131,7 @@ class Completions:
         stream: bool = False,
         model: str | None = None,
         image: Source | Image | None = None,
-        images: Iterable[Source | Image] = (),
+        images: Iterable[Source | Image] | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
@@ -144,7 +144,9 @@ class Completions:
         `choices[0].delta.content` is the new text; else one completion. Raises RekaError, as Answer does.
         """
         turns = [_message(one, self.load) for one in messages]
-        loaded = self.load([*([] if image is None else [image]), *images])
+        sources = [] if image is None else [image]
+        sources.extend(images or ())
+        loaded = self.load(sources)
         if loaded and turns:
             last = turns[-1]
             turns[-1] = Message(last.role, last.text, last.images + loaded)

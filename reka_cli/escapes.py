@@ -37,22 +37,20 @@ _UNFINISHED = rf"(?:{_STRING_BEGIN}\x1b?|{_CONTROL_BEGIN}|{_ESCAPE_BEGIN})\Z"
 _encode_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one each time
 
 
-# they are printed as nothing, but Python does not call them blank
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
+# Unicode prints these as nothing (fillers, variation selectors, blank Braille), and Python calls them printable
+_INVISIBLE = (
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U0001d159\U000e0100-\U000e01ef]"
+)
 
 
 def is_blank(text: str) -> bool:
     """Return whether nothing of a text can be seen: blanks, controls and characters without width."""
-    import unicodedata
-
-    return all(
-        one in _INVISIBLE
-        or unicodedata.category(one) in _INVISIBLE_CATEGORIES
-        or 0xFE00 <= ord(one) <= 0xFE0F  # variation selectors
-        or 0xE0100 <= ord(one) <= 0xE01EF
-        for one in text
-    )
+    if text[:1].isascii() and text[:1].isalnum():
+        return False  # nearly always
+    without_turns = re.sub(_TURNS, "", text)  # which `clean` makes visible
+    visible = re.sub(_INVISIBLE, "", clean(without_turns))
+    return not any(one.isprintable() and one != " " for one in visible)
 
 
 def clean(text: str) -> str:

@@ -11,6 +11,10 @@ BLOCK_BYTES = 1 << 16
 
 Role = Literal["system", "user", "assistant"]
 
+# docs.reka.ai, API v1 (2024) has "stop", "length" and "context"; other servers have the other names
+# (dstack #2229, pi #2106, openai-dotnet #267, autogen #5020). An unknown name is no normal end.
+_NORMAL_ENDS = frozenset({"stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"})
+
 
 class Blocks(Protocol):
     """Bytes that need not be in memory."""
@@ -153,11 +157,22 @@ class Done:
     `finish_reason` is the service's own word, None if the stream ended without one.
     `text` is the service's final text where it is not the joined deltas, else None.
     `model_served` is the name that the service itself gives to the model that answered.
+    `refusal` is why the model refused to answer, in its words.
+    `reasoning` is text that turned out to be reasoning after it was returned as text.
     """
 
     finish_reason: str | None
     text: str | None = None
     model_served: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has a normal end and the model did not refuse it."""
+        if self.finish_reason is None or (self.refusal or "").strip():
+            return False
+        return self.finish_reason.strip().lower() in _NORMAL_ENDS
 
 
 Event = Start | TextDelta | ReasoningDelta | Notice | Usage | Done

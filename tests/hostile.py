@@ -473,7 +473,7 @@ HOSTILE: dict[str, Fault] = {
     "raw-null": Fault(
         "sends bytes that JSON forbids", _JSON, course=_half_then(b'data: {"text": "a\0b"}\n\n')
     ),
-    "no-object": Fault("sends JSON that is no object", _JSON, course=_half_then(b"data: 5\n\n")),
+    "no-object": Fault("sends JSON that is no object", _JSON, course=_half_then(b"data: [5]\n\n")),
     "no-text": Fault(
         "sends a text that is a number",
         _JSON,

@@ -27,9 +27,10 @@ NO_END = f"{CUT_OFF}: the service did not say that this is its end\n"
 MORE_TIME = "hint: --timeout SECONDS allows more time\n"
 MORE_SILENCE = "hint: --idle-timeout SECONDS allows longer silence\n"
 REWROTE = "notice: the service rewrote its answer: what follows replaces the text from the point where it differs\n"
+WENT_ON = "notice: the service went on after the end of its answer\n"
 UNREADABLE = "error: the response of HOST cannot be read"
 NOT_JSON = "error: the service sent something that is not JSON in its answer\n"
-NO_STREAM = "error: the service sent something that is no stream of events\n"
+NO_STREAM = "error: the response is not an event stream\n"
 PAGE = "error: the service answered with a web page where an answer was due\n"
 TOO_LONG_EVENT = "error: the service sent more than 16 MB as one event\n"
 TOO_LONG_ANSWER = "error: the service sent more than 32 million characters as one answer\n"
@@ -282,15 +283,25 @@ WEB: dict[str, Row] = {
         HALF + "heads\ntails\n" * 50,
         REWROTE * 100 + "error: the service rewrote its answer more than 100 times\n",
     ),
-    "after-end": good(),
-    "after-reason": good(),
+    "after-end": Row(
+        10,
+        WHOLE[:-1] + " more\n",
+        WENT_ON + NO_END,
+        answer={"text": WHOLE[:-1] + " more", "usage": tokens(20, 20)},
+    ),
+    "after-reason": Row(
+        10,
+        WHOLE[:-1] + " more\n",
+        f"{WENT_ON}{CUT_OFF}: it reached the longest the service gives\n",
+        answer={"text": WHOLE[:-1] + " more", "usage": tokens(21, 21)},
+    ),
     "mark": good(),
     "crlf": good(),
     "cr": good(),
     "empty-data": good(),
     "utf-16": Row(7, "", NO_STREAM),
     "no-utf-8": good_of(WHOLE.replace("sandbox", "s\ufffdndbox")),
-    "plain-text": Row(7, "", NO_STREAM),
+    "plain-text": Row(7, "", f"{NO_STREAM[:-1]}: This is the sandbox.\n"),
     "mislabelled": Row(7, "", NOT_JSON),
     "unlabelled": good(),
     "page-as-json": Row(4, "", PAGE),
@@ -333,10 +344,9 @@ API: dict[str, Row] = (
             7, HALF, TOO_LONG_ANSWER, answer={"reasoning": "x" * (1953 << 14)}
         ),
         "flip-flop": good(),
-        "after-reason": Row(
-            10,
-            WHOLE[:-1] + " more\n",
-            f"notice: the service went on after the end of its answer\n{CUT_OFF}: it reached the longest the service gives\n",
+        "after-end": good(),
+        "after-reason": replace(
+            WEB["after-reason"],
             answer={"text": WHOLE[:-1] + " more", "usage": tokens(1, 22)},
         ),
         "odd-reason": Row(10, HALF, NO_END),

@@ -507,7 +507,7 @@ def test_a_line_of_an_error_is_an_error(
         ("event: error", "the service reported an error: it does not say which"),
         ('data: {"error": {"message": "too late"}}', "the service reported an error: too late"),
         ("data: {", "the service sent something that is not JSON in its answer"),
-        ("data: []", "the service sent an answer that is no object"),
+        ("data: [1]", "the service sent an answer that is no object"),
         (chunk(choice(5)), "the service sent an answer whose text is no text"),
     ],
     ids=str,

@@ -190,3 +190,16 @@ def test_every_provider_is_one(name: str) -> None:
         [],
         ["default_model"],
     )
+
+
+def test_no_images_can_be_given_as_none(service: Service, tmp_path: Path) -> None:
+    config = Config(tmp_path, api_base=f"{service.url}/v1")
+    with Client("api", model="sandbox", config=config) as client:
+        texts = [
+            client.ask("hello", images=None).read(),
+            client.chat.completions.create(messages=QUESTION, images=None)
+            .choices[0]
+            .message.content,
+        ]
+
+    assert texts == [ANSWER, ANSWER]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reka_cli.errors import ServiceError
 from reka_cli.messages import ReasoningDelta, TextDelta
-from reka_cli.providers._reasoning import Splitter
+from reka_cli.providers._reasoning import Splitter, TextWasReasoning
 
 TABLE = [
     ("hello", "", "hello"),
@@ -38,17 +38,40 @@ TABLE = [
     ("", "", ""),
     (" \n", "", ""),
     ("line\n\nline\n", "", "line\n\nline"),
+    ("why\n</think>\n\nhello", "why", "hello"),
+    ("why</think>hello", "why", "hello"),
+    ("why </think>\nhello", "why", "hello"),
+    ("why\n</reasoning>\n<answer>hello</answer>", "why", "hello"),
+    ("</think>\n\nhello", "", "hello"),
+    ("why</think>", "why", ""),
+    ("why\n</think>\n", "why", ""),
+    ("why</think>a</think>b", "why", "a</think>b"),
+    ("<think>a</think>b</think>c", "a", "b</think>c"),
+    ("`</think>` ends it\n</think>\nhello", "`</think>` ends it", "hello"),
+    ("the tag </think> ends it", "", "the tag </think> ends it"),
+    ("it ends with </think>.", "", "it ends with </think>."),
+    ("it is (</think>)", "", "it is (</think>)"),
+    ("write <think>a</think>", "", "write <think>a</think>"),
+    ("```\na\n</think>\n```\nb", "", "```\na\n</think>\n```\nb"),
+    ("```\na\n```\nb\n</think>\nc", "```\na\n```\nb", "c"),
+    ("a</thin", "", "a</thin"),
 ]
 
 
 def split(pieces: list[str]) -> tuple[str, str]:
     splitter = Splitter()
     deltas = [delta for piece in pieces for delta in splitter.feed(piece)] + list(splitter.flush())
-    assert all(delta.text for delta in deltas)
-    return (
-        "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta)),
-        "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
-    )
+    reasoning = text = ""
+    for delta in deltas:
+        if isinstance(delta, TextWasReasoning):
+            reasoning, text = reasoning + text, ""
+            continue
+        assert delta.text
+        if isinstance(delta, ReasoningDelta):
+            reasoning += delta.text
+        else:
+            text += delta.text
+    return reasoning, text
 
 
 @pytest.mark.parametrize(("text", "reasoning", "answer"), TABLE)

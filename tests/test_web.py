@@ -19,7 +19,8 @@ from reka_cli.config import Config
 from reka_cli.cookies.session import Cookie, Session
 from reka_cli.credentials.store import Store
 from reka_cli.messages import Done, Message, Notice, Options, Start, TextDelta, Usage
-from reka_cli.providers.web import _Progress, _visible
+from reka_cli.providers._reasoning import Splitter
+from reka_cli.providers.web import WebAnswer, _visible
 
 WORDS = "This is the sandbox of reka-cli: a stand-in for Reka, not a model. It cannot see.\n\nYour question was: {}\n"
 
@@ -287,8 +288,9 @@ class TestEvents:
         events = list(answer)
 
         assert answer.text == "This is the sandbox of reka-cli: a stand-in for Reka, not"
-        assert events[-2:] == [
+        assert events[-3:] == [
             Notice("the service took back the end of its answer"),
+            Usage(11, 11),
             Done("stop", "This is the sandbox of reka-cli: a stand-in for Reka, not"),
         ]
 
@@ -350,7 +352,7 @@ class TestTextSoFar:
     def test_separators_without_end_are_gone_over_once(self, texts: Callable[..., Answer]) -> None:
         assert texts("hello" + "\n <sep>" * 100_000).read() == "hello"
 
-    @pytest.mark.parametrize("text", [5, ["a"], {"a": "b"}])
+    @pytest.mark.parametrize("text", [5, [5], {"a": "b"}])
     def test_that_is_no_text_is_a_service_error(
         self, texts: Callable[..., Answer], text: object
     ) -> None:
@@ -360,17 +362,19 @@ class TestTextSoFar:
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.text("ab \n<sep>é", max_size=8), min_size=1, max_size=8))
     def test_joined_deltas_are_the_text_unless_that_is_told(self, pieces: list[str]) -> None:
-        progress, events = _Progress(), []
+        answer, events = WebAnswer(), []
         for index in range(len(pieces)):
-            events += progress.events(
-                "".join(pieces[: index + 1]), is_last=index == len(pieces) - 1
-            )
-        events += progress.end("stop")
+            reason = "stop" if index == len(pieces) - 1 else None
+            text = "".join(pieces[: index + 1])
+            events += answer.read({"text": text, "finish_reason": reason})
+        events += answer.end(is_done=False)
 
         joined = "".join(event.text for event in events if isinstance(event, TextDelta))
-        assert any(isinstance(event, Notice) for event in events) or joined == _visible(
-            "".join(pieces)
-        )
+        has_notice = any(isinstance(event, Notice) for event in events)
+        splitter = Splitter()
+        visible = _visible("".join(pieces), is_last=True)
+        deltas = [*splitter.feed(visible), *splitter.flush()]
+        assert has_notice or joined == "".join(delta.text for delta in deltas)
 
     def test_what_is_read_again_fails_again(self, texts: Callable[..., Answer]) -> None:
         answer = texts("half", finish_reason=None)

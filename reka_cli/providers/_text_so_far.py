@@ -44,6 +44,18 @@ class TextSoFar:
         """The whole text where it is not the joined deltas, else None."""
         return self.shown if self._is_replaced else None
 
+    @property
+    def is_shorter(self) -> bool:
+        """Whether the latest whole text is only a beginning of what was shown."""
+        return self._shorter is not None
+
+    def restart(self) -> None:
+        """Begin a new text, which replaces what was shown."""
+        self._shown = ""
+        self._added = io.StringIO()
+        self._shorter = None
+        self._is_replaced = True
+
     def add(self, text: str) -> Iterable[Event]:
         """Return the events of a text that goes on with `text`."""
         if self._shorter is None:

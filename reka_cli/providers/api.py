@@ -5,7 +5,6 @@ Sources: docs/protocols.md, B (Reka's documentation, what others measured in 202
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -30,7 +29,6 @@ from reka_cli.hosts import is_reka_host
 from reka_cli.limits.call import Call
 from reka_cli.messages import (
     ChatRequest,
-    Done,
     Events,
     Image,
     Message,
@@ -50,7 +48,7 @@ from reka_cli.providers._models import (
     parse_models,
     server_name,
 )
-from reka_cli.providers._stream import json_objects, tokens
+from reka_cli.providers._stream import read_answer, tokens
 from reka_cli.transport import (
     Body,
     ConnectionPool,
@@ -69,7 +67,6 @@ _MOST_IMAGES = {"reka-edge-2603": 3}
 _LIST_WAIT_S = 5.0  # for a list that only saves an error later
 _LIST_PAUSE_S = 60.0  # after a failure to get the list
 _LARGEST_LIST = 16 << 20  # bytes; OpenRouter's has more than one megabyte
-_AFTER_THE_END_S = 2.0  # usage may still arrive after `finish_reason`; it is not worth more
 _NO_MODEL_HINT = "-m NAME names the model to ask"
 
 # servers that decode only some formats, by the name in their list of models: llama.cpp decodes with
@@ -381,41 +378,13 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer_events(response: Response, model: Model) -> Events:
-    """Yield the events of an answer.
-
-    `finish_reason` ends it, or `[DONE]` if no part of the answer was unreadable.
-    """
+    """Yield the events of an answer."""
     answer = ChatAnswer()
-    left_out: list[str] = []
-    usage: object = None
-    served: object = None
-    is_done = False
-    try:
-        for chunk in json_objects(response, left_out):
-            if chunk is None:
-                is_done = True
-                break
-            served = chunk.get("model") or served
-            usage = chunk.get("usage") or usage
-            had_ended = answer.has_ended
-            yield from answer.read(chunk)
-            if answer.has_ended != had_ended:
-                response.end_within(_AFTER_THE_END_S if answer.has_ended else math.inf)
-    except (NetworkError, DeadlineExceeded, ServiceError) as error:
-        if not answer.has_ended:
-            raise
-        if isinstance(error, ServiceError):
-            yield Notice(f"after the end of the answer: {error.message}")
-    yield from answer.end(is_done=is_done and not left_out)
-    if left_out and answer.finish_reason is None:
-        raise IncompleteAnswer(f"the answer was cut off; the service said: {left_out[0]}")
-    if isinstance(usage, dict):
-        yield _usage(usage, model)
-    if answer.refusal.strip():
-        words = response.quote(answer.refusal)
-        raise IncompleteAnswer(f"the model refused to answer: {words}")
-    served = served if isinstance(served, str) else None
-    yield Done(answer.finish_reason, answer.replacement, served)
+    yield from read_answer(response, answer)
+    if isinstance(answer.usage, dict):
+        yield _usage(answer.usage, model)
+    served = answer.model_served
+    yield answer.done(served if isinstance(served, str) else None)
 
 
 def _usage(usage: dict[str, Any], model: Model) -> Usage:

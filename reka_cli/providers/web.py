@@ -9,25 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from reka_cli.config import Config
 from reka_cli.cookies.session import Session
 from reka_cli.cookies.tokens import is_bearer, token_expiry_s
 from reka_cli.credentials import WebAccess, format_relative_time, stored_source, web_access
-from reka_cli.errors import (
-    BadInput,
-    NotLoggedIn,
-    RekaError,
-    ServiceError,
-)
+from reka_cli.errors import BadInput, NotLoggedIn, RekaError, ServiceError
 from reka_cli.limits.call import Call
-from reka_cli.messages import ChatRequest, Done, Event, Events, Image, Message, Notice, Start, Usage
+from reka_cli.messages import ChatRequest, Event, Events, Image, Message, Notice, Start, Usage
 from reka_cli.providers import WEB_MODELS, About, Log, Status
+from reka_cli.providers._assembly import AnswerAssembly, read_finish_reason
+from reka_cli.providers._content import Content, read_content
 from reka_cli.providers._models import Model
-from reka_cli.providers._stream import json_objects, tokens
-from reka_cli.providers._text_so_far import TextSoFar
+from reka_cli.providers._stream import read_answer, tokens
 from reka_cli.schema import instruction
 from reka_cli.transport import (
     Body,
@@ -390,72 +386,81 @@ def _body(request: ChatRequest, turns: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _answer_events(response: Response) -> Iterator[Event]:
-    """Yield the events of a stream of texts so far, up to the `finish_reason` that ends the answer.
-
-    A service that sends a reason from the first text on sends one with every text: then only the
-    last one counts, at the end of the stream.
-    """
-    progress = _Progress()
-    finish_reason: str | None = None
-    metadata: object = None
-    is_open = False  # a text came without a reason
-    with closing(json_objects(response)) as answers:
-        for answer in answers:
-            if answer is None:
-                break
-            if answer.get("type", "model") != "model":
-                continue
-            reason = answer.get("finish_reason")
-            reason = reason if isinstance(reason, str) and reason.strip() else None
-            if answer.get("text") is not None:
-                yield from progress.events(answer["text"], is_last=reason is not None)
-                finish_reason = reason
-                is_open = is_open or reason is None
-            if reason is not None:
-                finish_reason, metadata = reason, answer.get("metadata")
-                if is_open:
-                    response.drain()
-                    break
-    yield from _usage(metadata)
-    yield from progress.end(finish_reason)
-
-
-class _Progress:
-    """The text so far, of which the new part is passed on."""
+class WebAnswer(AnswerAssembly):
+    """Put an answer together from texts so far: `read` each event, then `end`; both yield what is new."""
 
     def __init__(self) -> None:
-        self._text = TextSoFar()
+        super().__init__()
+        self.metadata: object = None
+        self._visible = ""
 
-    def events(self, so_far: object, *, is_last: bool) -> Iterator[Event]:
-        """Give what is new in `so_far`, the whole text with its blanks and its unfinished separator."""
-        if not isinstance(so_far, str):
-            raise ServiceError("the service sent an answer whose text is no text")
-        # a character that was cut in two comes as U+FFFD or as half a surrogate pair first
-        yield from self._text.update(
-            _visible(so_far if is_last else so_far.rstrip(_HALF_CHARACTERS))
-        )
+    def read(self, event: dict[str, Any]) -> Iterator[Event]:
+        """Yield what an event adds. Raises ServiceError for a text that is not text."""
+        if event.get("type", "model") != "model":
+            return
+        reason = read_finish_reason(event.get("finish_reason"))
+        if event.get("text") is not None:
+            content = read_content(event["text"])
+            visible = _visible(content.text, is_last=reason is not None)
+            # after the end only more text counts
+            if self.finish_reason is None or not self._visible.startswith(visible):
+                yield from self._read_text(content._replace(text=visible))
+        if event.get("refusal"):
+            self._add_refusal(read_content(event["refusal"]).text, is_whole=True)
+        if reason is not None:
+            self.finish_reason = self.finish_reason or reason
+        self.metadata = event.get("metadata") or self.metadata
 
-    def end(self, finish_reason: str | None) -> Iterator[Event]:
-        yield from self._text.end()
-        yield Done(finish_reason, self._text.replacement)
+    def _read_text(self, content: Content) -> Iterator[Event]:
+        if content:
+            self._texts += 1
+        if self.finish_reason is not None:
+            yield from self._take_back_end()
+        yield from self._update_reasoning(content.reasoning)
+        if content.refusal:
+            self._add_refusal(content.refusal, is_whole=True)
+        self._visible = content.text
+        yield from self._update(content.text)
+
+    def end(self, *, is_done: bool) -> Iterator[Event]:  # noqa: ARG002 - [DONE] is not of this protocol
+        """Yield what was held back."""
+        yield from self._flush()
 
 
-def _visible(so_far: str) -> str:
+def _answer_events(response: Response) -> Iterator[Event]:
+    """Yield the events of an answer, each of whose texts is the whole text so far."""
+    answer = WebAnswer()
+    yield from read_answer(response, answer)
+    if isinstance(answer.metadata, dict):
+        input_tokens = tokens(answer.metadata.get("input_tokens"))
+        yield Usage(input_tokens, tokens(answer.metadata.get("generated_tokens")))
+    yield answer.done()
+
+
+def _visible(so_far: str, *, is_last: bool) -> str:
+    """Return a text without the blanks around it and the turn separator after it.
+
+    A character that was cut in two comes first as U+FFFD or as half of a surrogate pair.
+    """
+    if not is_last:
+        so_far = so_far.rstrip(_HALF_CHARACTERS)
     end = len(so_far.rstrip())
-    while part := next((part for part in _SEPARATOR_PARTS if so_far.endswith(part, 0, end)), None):
+    while True:
+        part = _separator_at(so_far, end)
+        if not part:
+            return so_far[:end].lstrip()
         end -= len(part)
-        while so_far[
-            end - 1 : end
-        ].isspace():  # not rstrip(): each copy would be as long as the text
+        # not rstrip(): each copy would be as long as the text
+        while so_far[end - 1 : end].isspace():
             end -= 1
-    return so_far[:end].lstrip()
 
 
-def _usage(metadata: object) -> Iterator[Usage]:
-    if isinstance(metadata, dict):
-        counts = [metadata.get(key) for key in ("input_tokens", "generated_tokens")]
-        yield Usage(*map(tokens, counts))
+def _separator_at(text: str, end: int) -> str:
+    """Return the turn separator before `end`, whole or only its beginning; "" if there is none."""
+    for part in _SEPARATOR_PARTS:
+        if text.endswith(part, 0, end):
+            return part
+    return ""
 
 
 PROVIDER = Reka

@@ -25,7 +25,7 @@ def ask_until_valid(
     """Ask for a valid answer, once more if the first is not; yield its text in one delta.
 
     No other text is yielded: not that of an answer that is not valid, nor, without
-    `allow_partial`, of one whose finish reason is not "stop". Raises IncompleteAnswer, after the
+    `allow_partial`, of one that is not complete. Raises IncompleteAnswer, after the
     usage of both, if the second answer is not valid either.
     """
     attempt = _Attempt()
@@ -60,7 +60,7 @@ class _Attempt:
 
     @property
     def is_complete(self) -> bool:
-        return self.done.finish_reason == "stop"
+        return self.done.is_complete
 
     @property
     def text(self) -> str:

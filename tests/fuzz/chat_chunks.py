@@ -10,7 +10,7 @@ from typing import Any
 from fuzz._draw import cut, joined
 from reka_cli.messages import Notice, TextDelta
 from reka_cli.providers._chat_chunks import ChatAnswer
-from reka_cli.providers._reasoning import Splitter
+from reka_cli.providers._reasoning import Splitter, TextWasReasoning
 
 PARTS = (
     "a",
@@ -38,10 +38,11 @@ def once(data: random.Random) -> None:
     events += answer.end(is_done=True)
 
     deltas = "".join(event.text for event in events if isinstance(event, TextDelta))
-    assert answer.finish_reason == "stop", text
-    assert deltas == _text_of(text), text
-    if "</think>" not in deltas:  # else what stands before it may be reasoning
-        assert answer.replacement is None, text
+    done = answer.done()
+    assert done.finish_reason == "stop", text
+    assert (deltas if done.text is None else done.text) == _answer_in(text), text
+    if "</think>" not in text:  # else the text before it may have been reasoning
+        assert done.text is None, text
         assert not any(isinstance(event, Notice) for event in events), text
 
 
@@ -70,7 +71,12 @@ def _chunks(data: random.Random, text: str) -> Iterator[dict[str, Any]]:
         yield {"choices": [part if index is None else part | {"index": index}]}
 
 
-def _text_of(text: str) -> str:
+def _answer_in(text: str) -> str:
     splitter = Splitter()
-    deltas = [*splitter.feed(text), *splitter.flush()]
-    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+    answer = ""
+    for delta in [*splitter.feed(text), *splitter.flush()]:
+        if isinstance(delta, TextDelta):
+            answer += delta.text
+        elif isinstance(delta, TextWasReasoning):
+            answer = ""
+    return answer

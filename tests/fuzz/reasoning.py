@@ -6,8 +6,8 @@ import random
 import re
 
 from fuzz._draw import cut, joined
-from reka_cli.messages import ReasoningDelta, TextDelta
-from reka_cli.providers._reasoning import Splitter
+from reka_cli.messages import ReasoningDelta
+from reka_cli.providers._reasoning import Splitter, TextWasReasoning
 
 TAGS = (
     "<reasoning>",
@@ -50,7 +50,12 @@ def once(data: random.Random) -> None:
 def _split(pieces: list[str]) -> tuple[str, str]:
     splitter = Splitter()
     deltas = [delta for piece in pieces for delta in splitter.feed(piece)] + list(splitter.flush())
-    return (
-        "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta)),
-        "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
-    )
+    reasoning = text = ""
+    for delta in deltas:
+        if isinstance(delta, TextWasReasoning):
+            reasoning, text = reasoning + text, ""
+        elif isinstance(delta, ReasoningDelta):
+            reasoning += delta.text
+        else:
+            text += delta.text
+    return reasoning, text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from fuzz._draw import cut, joined
-from reka_cli.messages import Done, Notice, TextDelta
-from reka_cli.providers.web import _Progress, _visible
+from reka_cli.messages import Notice, TextDelta
+from reka_cli.providers._reasoning import Splitter
+from reka_cli.providers.web import WebAnswer, _visible
 
 PARTS = (
     "a",
@@ -32,18 +33,24 @@ def once(data: random.Random) -> None:
         so_far += piece
         texts.append(so_far if data.random() < 0.9 else _other(data, so_far))
     texts = texts or [""]
-    progress, events = _Progress(), []
+    answer, events = WebAnswer(), []
     for index, one in enumerate(texts):
-        events += progress.events(one, is_last=index == len(texts) - 1)
-    events += progress.end("stop")
+        reason = "stop" if index == len(texts) - 1 else None
+        events += answer.read({"text": one, "finish_reason": reason})
+    events += answer.end(is_done=False)
 
     joined_deltas = "".join(event.text for event in events if isinstance(event, TextDelta))
-    (done,) = (event for event in events if isinstance(event, Done))
-    final = joined_deltas if done.text is None else done.text
-    assert final == _visible(texts[-1]), texts
+    replacement = answer.done().text
+    final = joined_deltas if replacement is None else replacement
+    assert final == _answer(_visible(texts[-1], is_last=True)), texts
     told = any(isinstance(event, Notice) for event in events)
     assert told or joined_deltas == final, texts
-    assert told == (done.text is not None), texts
+    assert told == (replacement is not None), texts
+
+
+def _answer(text: str) -> str:
+    splitter = Splitter()
+    return "".join(delta.text for delta in [*splitter.feed(text), *splitter.flush()])
 
 
 def _other(data: random.Random, so_far: str) -> str:
